@@ -1,0 +1,238 @@
+package exportops
+
+import (
+	"context"
+	"iter"
+)
+
+// DeletionState is the state of an entry of the ledger.
+type DeletionState string
+
+// The states: claimed first, then one of the others. A failed entry is claimed
+// again by a later run.
+const (
+	DeletionClaimed     DeletionState = "claimed"
+	DeletionDone        DeletionState = "deleted"
+	DeletionAbsent      DeletionState = "absent"
+	DeletionFailed      DeletionState = "failed"
+	DeletionQuarantined DeletionState = "quarantined"
+	DeletionChanged     DeletionState = "changed" // the row no longer is what was claimed
+)
+
+// Confirmed reports whether storage said that the file is gone.
+func (s DeletionState) Confirmed() bool { return s == DeletionDone || s == DeletionAbsent }
+
+// QuarantineAfter is the number of failed runs in a row after which an entry
+// is set aside.
+const QuarantineAfter = 5
+
+// AloneAfter is the number of interrupted attempts after which a key is tried
+// in a batch of its own, because it may be what kills the process.
+const AloneAfter = 3
+
+// Deletion is one entry of the ledger: one file that was to be deleted, with
+// what the claim saw.
+type Deletion struct {
+	ID         int64         `json:"id"`
+	ExportID   string        `json:"export_id"`
+	UserID     string        `json:"user_id"`
+	Mode       Mode          `json:"mode"`
+	State      DeletionState `json:"state"`
+	Store      string        `json:"store"`
+	Bucket     string        `json:"bucket"`
+	Key        string        `json:"key"` // "" where the location was refused
+	FileURL    *string       `json:"file_url"`
+	ExpiresAt  *string       `json:"expires_at"`
+	FileSize   *int64        `json:"file_size"`
+	RowStatus  Status        `json:"row_status"`
+	RunID      string        `json:"run_id"`
+	Attempts   int           `json:"attempts"` // claims
+	Failures   int           `json:"failures"` // failed runs in a row
+	Bytes      int64         `json:"bytes"`
+	Evidence   string        `json:"evidence,omitempty"`
+	Error      string        `json:"error,omitempty"`
+	ClaimedAt  Time          `json:"claimed_at"`
+	FinishedAt *Time         `json:"finished_at"`
+}
+
+// Interrupted returns how many attempts ended without an outcome.
+func (d Deletion) Interrupted() int { return d.Attempts - d.Failures }
+
+// FailedIn reports whether the entry's last outcome is a failure of this run. A
+// nil entry has none.
+func (d *Deletion) FailedIn(runID string) bool {
+	return d != nil && d.RunID == runID && (d.State == DeletionFailed || d.State == DeletionQuarantined)
+}
+
+// Fail turns the entry into a failed one, or a quarantined one after too many
+// failed runs in a row.
+func (d *Deletion) Fail(reason string, now Time) {
+	d.State, d.Error, d.FinishedAt = DeletionFailed, reason, &now
+	if d.Failures++; d.Failures >= QuarantineAfter {
+		d.State = DeletionQuarantined
+	}
+}
+
+// Verdict is what a cleanup does about one candidate.
+type Verdict string
+
+// The verdicts. Only Claim and Refuse touch the ledger.
+const (
+	Claim    Verdict = "claim"
+	Expire   Verdict = "no_file"  // nothing is stored: the row may expire at once
+	Refuse   Verdict = "refused"  // its location is not ours: a failure with a reason
+	Postpone Verdict = "postpone" // the key needs an exact look, at the end of the run
+	PassOver Verdict = "pass_over"
+)
+
+// Decision is a verdict about the candidate at the same position.
+type Decision struct {
+	Verdict  Verdict
+	Location Location // for Claim
+	Reason   string   // for Refuse a sentence, for PassOver and Postpone a word
+}
+
+// ClaimRequest asks for one page of claims.
+type ClaimRequest struct {
+	Selection Selection
+	Store     string // FileStore.ID
+	After     Cursor
+	Limit     int
+	// ExportIDs, where set, takes these rows instead of a page.
+	ExportIDs []string
+	// Watch names rows that are read in the same transaction and handed to
+	// Decide as others.
+	Watch []string
+	// Decide is pure and quick: it runs inside the transaction and may run more
+	// than once.
+	Decide func(page, others []Candidate) []Decision
+}
+
+// ClaimPage is what a ClaimRequest saw and did.
+type ClaimPage struct {
+	Candidates []Candidate
+	Decisions  []Decision
+	// Claims holds, for the candidate at the same position, its claim; nil where
+	// there is none. A candidate that was to be claimed and has none lost the
+	// key to a claim that is still open.
+	Claims []*Deletion
+	Next   Cursor // where to go on; "" after the last page
+}
+
+// Settlement is the outcome of one claim, or of a row without a file.
+type Settlement struct {
+	Claim    *Deletion  // nil for a row without a file
+	Row      *Candidate // the row as it was read, when Claim is nil
+	State    DeletionState
+	Bytes    int64
+	Evidence string
+	Error    string
+}
+
+// Gone reports whether storage confirmed that there is no file any more, or
+// there never was one.
+func (s Settlement) Gone() bool { return s.Claim == nil || s.State.Confirmed() }
+
+// Expires reports whether the settlement is to turn its row to expired.
+func (s Settlement) Expires() bool {
+	if s.Claim != nil {
+		return s.Gone() && s.Claim.RowStatus == Completed
+	}
+	return s.Row.Status == Completed
+}
+
+// Settled says what a settlement led to.
+type Settled struct {
+	RowExpired bool          // this settlement turned the row's status to expired
+	State      DeletionState // as recorded: changed, or quarantined, where that came of it
+	RowUnlike  bool          // the row no longer was what was claimed
+}
+
+// OpenClaim is a claim that a dead run left behind, with the row as it is now.
+type OpenClaim struct {
+	Deletion
+	Row *Candidate // nil when the row is gone
+}
+
+// KeyRow is a row that may keep a file alive.
+type KeyRow struct {
+	ExportID string
+	UserID   string
+	Status   Status
+	FileURL  string
+}
+
+// DeletionStore keeps the ledger and claims files for deletion.
+type DeletionStore interface {
+	// Candidates reads a page without claiming anything, with the cursor of the
+	// next page, "" after the last.
+	Candidates(ctx context.Context, s Selection, after Cursor, limit int) ([]Candidate, Cursor, error)
+	// CandidatesByID reads rows by their export ids, in no order; those that do
+	// not exist are left out.
+	CandidatesByID(ctx context.Context, exportIDs []string) ([]Candidate, error)
+	// CountCandidates counts the rows after a cursor.
+	CountCandidates(ctx context.Context, s Selection, after Cursor) (int64, error)
+	// ClaimFiles locks a page of rows, asks what to do with each, and records a
+	// claim or a refusal for those it is told to, in one transaction. At most
+	// one open claim exists for a (store, bucket, key).
+	ClaimFiles(ctx context.Context, c Checkpoint, r ClaimRequest) (ClaimPage, error)
+	// Settle records outcomes, and turns each row whose file is confirmed gone
+	// to expired while it still is what was claimed, in one transaction. What
+	// is known of the exports' metrics is frozen before.
+	Settle(ctx context.Context, c Checkpoint, batch []Settlement) ([]Settled, error)
+	// Reclaim takes over claims that other, dead runs left open: those for which
+	// resume answers true are claimed by this run, the others end as changed.
+	// An empty answer means that none are left.
+	Reclaim(ctx context.Context, c Checkpoint, limit int, resume func(OpenClaim) bool) ([]OpenClaim, []bool, error)
+	// KeyRows yields rows that are completed or in progress and name a file;
+	// with since set, only those whose timestamp is not before it.
+	KeyRows(ctx context.Context, since Time) iter.Seq2[KeyRow, error]
+	// Deletions returns ledger entries, newest first.
+	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
+}
+
+// DeletionFilter selects ledger entries. Zero fields do not filter.
+type DeletionFilter struct {
+	ExportID string
+	RunID    string
+	State    DeletionState
+	Before   int64 // entries with a smaller id, for paging
+	Limit    int
+}
+
+// LogSelection selects log rows that may be deleted.
+type LogSelection struct {
+	Cut    Time   // timestamp before; the zero time with UserID takes every age
+	UserID string // only this user's; "" for all
+}
+
+// LogPage is what one step of a log cleanup saw and did.
+type LogPage struct {
+	Rows     []LogRow
+	Verdicts []LogVerdict
+	Next     Cursor // "" after the last page
+}
+
+// LogStatistics says what a log cleanup would find.
+type LogStatistics struct {
+	EligibleForCleanup  int64   `json:"eligible_for_cleanup"`
+	TotalSizeEstimateMB float64 `json:"total_size_estimate_mb"`
+	OldestLogDate       *Time   `json:"oldest_log_date"`
+	CutoffDate          Time    `json:"cutoff_date"`
+}
+
+// LogStore deletes old rows of export_logs.
+type LogStore interface {
+	// LogRows reads a page without changing anything.
+	LogRows(ctx context.Context, s LogSelection, after Cursor, limit int) ([]LogRow, Cursor, error)
+	// CountLogRows counts the rows after a cursor.
+	CountLogRows(ctx context.Context, s LogSelection, after Cursor) (int64, error)
+	// DeleteLogRows reads a page, asks about each row, and deletes those it is
+	// told to with their metrics, in one transaction. The hours that lose a row
+	// are sealed.
+	DeleteLogRows(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int,
+		decide func(LogRow) LogVerdict) (LogPage, error)
+	// LogStatistics counts the finished exports with a timestamp before cut,
+	// those aside that say completed and name a file.
+	LogStatistics(ctx context.Context, cut Time) (LogStatistics, error)
+}

@@ -1,0 +1,207 @@
+package exportops
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"unicode/utf8"
+)
+
+// Format is the file format of an export.
+type Format string
+
+// The formats an export can have.
+const (
+	JSON     Format = "json"
+	JSONL    Format = "jsonl"
+	CSV      Format = "csv"
+	Markdown Format = "markdown"
+)
+
+// Formats lists every format, in the order they are shown.
+var Formats = []Format{JSON, JSONL, CSV, Markdown}
+
+// Status is the state of an export.
+type Status string
+
+// The states of an export.
+const (
+	Queued     Status = "queued"
+	Processing Status = "processing"
+	Completed  Status = "completed"
+	Failed     Status = "failed"
+	Expired    Status = "expired"
+)
+
+// Statuses lists every status, in the order an export passes through them.
+var Statuses = []Status{Queued, Processing, Completed, Failed, Expired}
+
+// InProgress reports whether the export has no outcome yet.
+func (s Status) InProgress() bool { return s == Queued || s == Processing }
+
+// Export is one row of export_logs.
+type Export struct {
+	ID                string          `json:"id"`
+	ExportID          string          `json:"export_id"`
+	UserID            string          `json:"user_id"`
+	Timestamp         Time            `json:"timestamp"`
+	Format            Format          `json:"format"`
+	Config            json.RawMessage `json:"config"`
+	ConversationCount int64           `json:"conversation_count"`
+	FileSize          *int64          `json:"file_size"`
+	Status            Status          `json:"status"`
+	FileURL           *string         `json:"file_url"`
+	ExpiresAt         *Time           `json:"expires_at"`
+	ErrorMessage      *string         `json:"error_message"`
+	CreatedAt         Time            `json:"created_at"`
+	UpdatedAt         Time            `json:"updated_at"`
+	DownloadedCount   int64           `json:"downloaded_count"`
+}
+
+// Limits on text that comes from outside, in bytes.
+const (
+	MaxTextBytes   = 8 << 10  // file_url, error_type and error_message
+	MaxConfigBytes = 64 << 10 // config
+	MaxCount       = 1 << 31  // conversation_count, which is an integer in Postgres
+)
+
+// Validate reports everything that is wrong with e, each error naming its
+// field.
+func (e *Export) Validate() error {
+	var errs []error
+	add := func(err error) { errs = append(errs, err) }
+	_, err := ParseID("export_id", e.ExportID)
+	add(err)
+	_, err = ParseID("user_id", e.UserID)
+	add(err)
+	add(checkFormat(e.Format))
+	add(checkOneOf("status", e.Status, Statuses))
+	add(checkCount("conversation_count", &e.ConversationCount, MaxCount-1))
+	add(checkCount("file_size", e.FileSize, 1<<62))
+	add(checkCount("downloaded_count", &e.DownloadedCount, MaxCount-1))
+	add(checkText("file_url", e.FileURL))
+	add(checkText("error_message", e.ErrorMessage))
+	add(checkConfig(e.Config))
+	if e.Timestamp.IsZero() {
+		add(Invalid("timestamp", "missing"))
+	}
+	return errors.Join(errs...)
+}
+
+// ExportUpdate changes some fields of an export; a nil field stays as it is.
+type ExportUpdate struct {
+	Status            *Status `json:"status,omitempty"`
+	ConversationCount *int64  `json:"conversation_count,omitempty"`
+	FileSize          *int64  `json:"file_size,omitempty"`
+	FileURL           *string `json:"file_url,omitempty"`
+	ExpiresAt         *Time   `json:"expires_at,omitempty"`
+	ErrorMessage      *string `json:"error_message,omitempty"`
+	DownloadedCount   *int64  `json:"downloaded_count,omitempty"`
+}
+
+// Validate reports everything that is wrong with u, each error naming its
+// field. Only a cleanup may say that an export expired.
+func (u *ExportUpdate) Validate() error {
+	var errs []error
+	add := func(err error) { errs = append(errs, err) }
+	if u.Status != nil {
+		add(checkOneOf("status", *u.Status, Statuses))
+		if *u.Status == Expired {
+			add(Invalid("status", "expired is set by the file cleanup alone, once storage confirms that the file is gone"))
+		}
+	}
+	add(checkCount("conversation_count", u.ConversationCount, MaxCount-1))
+	add(checkCount("file_size", u.FileSize, 1<<62))
+	add(checkCount("downloaded_count", u.DownloadedCount, MaxCount-1))
+	add(checkText("file_url", u.FileURL))
+	add(checkText("error_message", u.ErrorMessage))
+	return errors.Join(errs...)
+}
+
+// ExportFilter selects exports, newest first. Zero fields do not filter.
+type ExportFilter struct {
+	UserID string
+	Format Format
+	Status Status
+	From   Time   // timestamp not before
+	To     Time   // timestamp before
+	Limit  int    // rows a page; 1 to MaxPage, 0 means DefaultPage
+	Cursor string // as returned with the page before; opaque
+}
+
+// The size of a page of a list.
+const (
+	DefaultPage = 50
+	MaxPage     = 500
+)
+
+// ExportStore keeps export_logs.
+type ExportStore interface {
+	// CreateExport adds a row. An export_id that exists is KindConflict.
+	CreateExport(ctx context.Context, e Export) (Export, error)
+	// UpdateExport changes a row and returns it as it is then. It is
+	// KindNotFound without such a row, and KindConflict while the export's file
+	// is claimed for deletion. When the update completes the export and neither
+	// it nor the row has an expiry, expiry is set.
+	UpdateExport(ctx context.Context, exportID string, u ExportUpdate, expiry, now Time) (Export, error)
+	// Export returns one row, or KindNotFound.
+	Export(ctx context.Context, exportID string) (Export, error)
+	// Exports returns a page and the cursor of the next one, "" at the end.
+	Exports(ctx context.Context, f ExportFilter) (page []Export, next string, err error)
+}
+
+func checkFormat(f Format) error { return checkOneOf("format", f, Formats) }
+
+func checkOneOf[T ~string](field string, v T, all []T) error {
+	names := make([]string, len(all))
+	for i, a := range all {
+		if a == v {
+			return nil
+		}
+		names[i] = string(a)
+	}
+	return Invalid(field, "%s is not one of %s", quoteShort(string(v)), strings.Join(names, ", "))
+}
+
+func checkCount(field string, n *int64, most int64) error {
+	if n == nil {
+		return nil
+	}
+	if *n < 0 {
+		return Invalid(field, "%d is negative", *n)
+	}
+	if *n > most {
+		return Invalid(field, "%d is more than %d", *n, most)
+	}
+	return nil
+}
+
+// checkText refuses what some databases cannot hold and what floods a log.
+func checkText(field string, s *string) error {
+	switch {
+	case s == nil:
+		return nil
+	case len(*s) > MaxTextBytes:
+		return Invalid(field, "%d bytes is more than %d", len(*s), MaxTextBytes)
+	case !utf8.ValidString(*s):
+		return Invalid(field, "%s is not valid UTF-8", quoteShort(*s))
+	case strings.ContainsRune(*s, 0):
+		return Invalid(field, "%s holds a NUL byte", quoteShort(*s))
+	}
+	return nil
+}
+
+func checkConfig(c json.RawMessage) error {
+	switch {
+	case len(c) == 0:
+		return Invalid("config", "missing; want a JSON object")
+	case len(c) > MaxConfigBytes:
+		return Invalid("config", "%d bytes is more than %d", len(c), MaxConfigBytes)
+	case !json.Valid(c) || !utf8.Valid(c) || c[0] != '{':
+		return Invalid("config", "%s is not a JSON object", quoteShort(string(c)))
+	case strings.Contains(string(c), `\u0000`):
+		return Invalid("config", "it holds a NUL character")
+	}
+	return nil
+}
