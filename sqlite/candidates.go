@@ -1,0 +1,271 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	"github.com/exportops/exportops"
+)
+
+// queryer is what a pool and a transaction have in common.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// readable is the shape of a stored time; other text sorts anywhere and says
+// nothing.
+const readable = `GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9].[0-9][0-9][0-9]Z'`
+
+// candidateColumns reads rows that any program may have written: a null or a
+// value of another type must not stop the others. The ledger's entry for the
+// same generation of the row comes with it.
+const candidateColumns = `
+	e.{row}, coalesce(e.id, ''), coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''),
+	e.file_url, e.expires_at, coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
+	iif(typeof(e.file_size) = 'integer', e.file_size, NULL),
+	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
+
+const candidateFrom = `
+	FROM {logs} e LEFT JOIN exportops_deletions d ON d.id = (
+		SELECT max(x.id) FROM exportops_deletions x
+		WHERE x.export_id = e.export_id AND x.file_url IS e.file_url AND x.expires_at IS e.expires_at)`
+
+// order is how a selection walks through the table: by an index of the
+// contract, with ties broken by the row's own place.
+type order struct {
+	where string
+	args  []any
+	sort  string // the column of the index, or "" for the row's place alone
+	// down is set where the index itself is descending: walked backwards, its
+	// ties come with the last row first.
+	down bool
+}
+
+// orderOf keeps the planner on the index it names: a unary plus takes the
+// other conditions out of its choice.
+func orderOf(s exportops.Selection) (order, error) {
+	switch s.Mode {
+	case exportops.ByExpiry:
+		return order{
+			where: `e.expires_at <= ? AND e.expires_at ` + readable + ` AND +e.status = 'completed'`,
+			args:  []any{s.Now.String()}, sort: "expires_at",
+		}, nil
+	case exportops.ByAge:
+		return order{
+			where: `e.timestamp > '' AND e.created_at < ? AND +e.status = 'completed'`,
+			args:  []any{s.Cut.String()}, sort: "timestamp", down: true,
+		}, nil
+	case exportops.ByLogCleanup:
+		return order{
+			where: `e.timestamp < ? AND +e.status IN ('expired', 'failed') AND e.file_url > ''
+				AND coalesce(d.state, '') NOT IN ('deleted', 'absent')`,
+			args: []any{s.Cut.String()}, sort: "timestamp", down: true,
+		}, nil
+	case exportops.ByErasure:
+		return order{
+			where: `e.user_id = ? AND +e.status NOT IN ('queued', 'processing') AND e.file_url > ''
+				AND NOT (+e.status <> 'completed' AND coalesce(d.state, '') IN ('deleted', 'absent'))`,
+			args: []any{s.UserID},
+		}, nil
+	}
+	return order{}, fmt.Errorf("no selection by %q", s.Mode)
+}
+
+// place is a cursor: the value of the sorted column and the row's own place.
+type place struct {
+	Sort string
+	Row  any // an integer, or the id where the table is a view
+}
+
+// parts returns the conditions that follow a cursor, to be read one after the
+// other: what is left of the ties at the cursor, then what sorts after it. In
+// one condition SQLite would walk through all ties again for every page.
+func (o order) parts(c exportops.Cursor) ([]order, error) {
+	if c == "" {
+		return []order{o}, nil
+	}
+	var p place
+	if err := json.Unmarshal([]byte(c), &p); err != nil {
+		return nil, fmt.Errorf("cursor %q: %w", c, err)
+	}
+	if f, ok := p.Row.(float64); ok {
+		p.Row = int64(f)
+	}
+	beyond := ` > ?`
+	if o.down {
+		beyond = ` < ?`
+	}
+	if o.sort == "" {
+		return []order{o.and(` AND e.{row}`+beyond, p.Row)}, nil
+	}
+	return []order{
+		o.and(` AND e.`+o.sort+` = ? AND e.{row}`+beyond, p.Sort, p.Row),
+		o.and(` AND e.`+o.sort+` > ?`, p.Sort),
+	}, nil
+}
+
+func (o order) and(condition string, args ...any) order {
+	o.where += condition
+	o.args = append(append([]any{}, o.args...), args...)
+	return o
+}
+
+func (o order) by() string {
+	switch {
+	case o.sort == "":
+		return ` ORDER BY e.{row} LIMIT ?`
+	case o.down:
+		return ` ORDER BY e.` + o.sort + `, e.{row} DESC LIMIT ?`
+	}
+	return ` ORDER BY e.` + o.sort + `, e.{row} LIMIT ?`
+}
+
+func (o order) cursor(c exportops.Candidate, row any) exportops.Cursor {
+	p := place{Row: row}
+	switch {
+	case o.sort == "timestamp":
+		p.Sort = c.Timestamp
+	case o.sort == "expires_at" && c.ExpiresAt != nil:
+		p.Sort = *c.ExpiresAt
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // a string and an integer cannot fail
+	}
+	return exportops.Cursor(b)
+}
+
+// Candidates implements exportops.DeletionStore.
+func (s *Store) Candidates(ctx context.Context, sel exportops.Selection, after exportops.Cursor, limit int) (
+	[]exportops.Candidate, exportops.Cursor, error,
+) {
+	page, next, err := s.candidatePage(ctx, s.read, sel, after, limit)
+	return page, next, s.explain(err)
+}
+
+func (s *Store) candidatePage(ctx context.Context, q queryer, sel exportops.Selection, after exportops.Cursor,
+	limit int,
+) ([]exportops.Candidate, exportops.Cursor, error) {
+	o, err := orderOf(sel)
+	if err != nil {
+		return nil, "", err
+	}
+	parts, err := o.parts(after)
+	if err != nil {
+		return nil, "", err
+	}
+	var page []exportops.Candidate
+	for _, p := range parts {
+		query := `SELECT` + candidateColumns + candidateFrom + ` WHERE ` + p.where + p.by()
+		more, err := s.scanCandidates(ctx, q, p, query, append(p.args, limit-len(page))...)
+		if err != nil {
+			return nil, "", err
+		}
+		if page = append(page, more...); len(page) == limit {
+			return page, page[limit-1].Cursor, nil
+		}
+	}
+	return page, "", nil
+}
+
+func (s *Store) scanCandidates(ctx context.Context, q queryer, o order, query string, args ...any) (
+	[]exportops.Candidate, error,
+) {
+	rows, err := q.QueryContext(ctx, s.sql(query), args...)
+	if err != nil {
+		return nil, fmt.Errorf("read candidates: %w", err)
+	}
+	defer rows.Close()
+	var page []exportops.Candidate
+	for rows.Next() {
+		c, row, err := scanCandidate(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read candidates: %w", err)
+		}
+		c.Cursor = o.cursor(c, row)
+		page = append(page, c)
+	}
+	return page, rows.Err()
+}
+
+func scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidate, row any, err error) {
+	var id sql.NullInt64
+	var state, reason, run sql.NullString
+	var attempts, failures sql.NullInt64
+	into := append([]any{
+		&row, &c.ID, &c.ExportID, &c.UserID, &c.Status, &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.Timestamp,
+		&c.FileSize, &id, &state, &attempts, &failures, &reason, &run,
+	}, more...)
+	if err := rows.Scan(into...); err != nil {
+		return c, nil, err
+	}
+	if id.Valid {
+		c.Prior = &exportops.Deletion{
+			ID: id.Int64, ExportID: c.ExportID, State: exportops.DeletionState(state.String),
+			Attempts: int(attempts.Int64), Failures: int(failures.Int64), Error: reason.String, RunID: run.String,
+		}
+	}
+	return c, row, nil
+}
+
+// CountCandidates implements exportops.DeletionStore.
+func (s *Store) CountCandidates(ctx context.Context, sel exportops.Selection, after exportops.Cursor) (int64, error) {
+	o, err := orderOf(sel)
+	if err != nil {
+		return 0, err
+	}
+	return s.countRows(ctx, o, candidateFrom, after)
+}
+
+func (s *Store) countRows(ctx context.Context, o order, from string, after exportops.Cursor) (total int64, err error) {
+	parts, err := o.parts(after)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range parts {
+		var n int64
+		query := s.sql(`SELECT count(*) ` + from + ` WHERE ` + p.where)
+		if err := s.read.QueryRowContext(ctx, query, p.args...).Scan(&n); err != nil {
+			return 0, s.explain(err)
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// KeyRows implements exportops.DeletionStore.
+func (s *Store) KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exportops.KeyRow, error] {
+	query := `SELECT coalesce(export_id, ''), coalesce(user_id, ''), status, file_url FROM {logs}
+		WHERE status IN ('completed', 'queued', 'processing') AND file_url > ''`
+	var args []any
+	if !since.IsZero() {
+		query = `SELECT coalesce(export_id, ''), coalesce(user_id, ''), status, file_url FROM {logs}
+			WHERE timestamp >= ? AND +status IN ('completed', 'queued', 'processing') AND file_url > ''`
+		args = append(args, since.String())
+	}
+	return func(yield func(exportops.KeyRow, error) bool) {
+		rows, err := s.read.QueryContext(ctx, s.sql(query), args...)
+		if err != nil {
+			yield(exportops.KeyRow{}, s.explain(err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var k exportops.KeyRow
+			if err := rows.Scan(&k.ExportID, &k.UserID, &k.Status, &k.FileURL); err != nil {
+				yield(k, s.explain(err))
+				return
+			}
+			if !yield(k, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(exportops.KeyRow{}, s.explain(err))
+		}
+	}
+}

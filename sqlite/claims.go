@@ -1,0 +1,167 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// ClaimFiles implements exportops.DeletionStore.
+func (s *Store) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r exportops.ClaimRequest) (
+	page exportops.ClaimPage, err error,
+) {
+	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+		page = exportops.ClaimPage{}
+		if r.ExportIDs != nil {
+			page.Candidates, err = s.candidatesByID(ctx, tx, r.ExportIDs)
+		} else {
+			page.Candidates, page.Next, err = s.candidatePage(ctx, tx, r.Selection, r.After, r.Limit)
+		}
+		if err != nil {
+			return err
+		}
+		others, err := s.candidatesByID(ctx, tx, r.Watch)
+		if err != nil {
+			return err
+		}
+		page.Decisions = r.Decide(page.Candidates, others)
+		if len(page.Decisions) != len(page.Candidates) {
+			return fmt.Errorf("%d decisions about %d candidates", len(page.Decisions), len(page.Candidates))
+		}
+		page.Claims, err = claimAll(ctx, tx, c, r, page)
+		return err
+	})
+	return page, err
+}
+
+// CandidatesByID implements exportops.DeletionStore.
+func (s *Store) CandidatesByID(ctx context.Context, exportIDs []string) ([]exportops.Candidate, error) {
+	rows, err := s.candidatesByID(ctx, s.read, exportIDs)
+	return rows, s.explain(err)
+}
+
+func (s *Store) candidatesByID(ctx context.Context, q queryer, exportIDs []string) ([]exportops.Candidate, error) {
+	if len(exportIDs) == 0 {
+		return nil, nil
+	}
+	ids, err := jsonList(exportIDs)
+	if err != nil {
+		return nil, err
+	}
+	return s.scanCandidates(ctx, q, order{}, `SELECT`+candidateColumns+candidateFrom+`
+		WHERE e.export_id IN (SELECT value FROM json_each(?))`, ids)
+}
+
+// claimAll writes the ledger's side of a page: a claim, or for a location that
+// is not ours a failure with its reason.
+func claimAll(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, r exportops.ClaimRequest,
+	page exportops.ClaimPage,
+) ([]*exportops.Deletion, error) {
+	w, err := prepareClaims(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	claims := make([]*exportops.Deletion, len(page.Candidates))
+	for i, d := range page.Decisions {
+		if d.Verdict != exportops.Claim && d.Verdict != exportops.Refuse {
+			continue
+		}
+		claim := claimOf(c, r, page.Candidates[i], d)
+		ok, err := w.write(ctx, c, &claim)
+		if err != nil {
+			return nil, fmt.Errorf("claim the file of export %q: %w", claim.ExportID, err)
+		}
+		if ok {
+			claims[i] = &claim
+		}
+	}
+	return claims, nil
+}
+
+// claimOf is the entry that the ledger gets. One that failed before is claimed
+// again; what was confirmed or changed before stays as it is, beside the new.
+func claimOf(c exportops.Checkpoint, r exportops.ClaimRequest, row exportops.Candidate, d exportops.Decision) exportops.Deletion {
+	claim := exportops.Deletion{
+		ExportID: row.ExportID, UserID: row.UserID, Mode: r.Selection.Mode, State: exportops.DeletionClaimed,
+		Store: r.Store, Bucket: d.Location.Bucket, Key: d.Location.Key,
+		FileURL: row.FileURL, ExpiresAt: row.ExpiresAt, FileSize: row.FileSize, RowStatus: row.Status,
+		RunID: c.RunID, Attempts: 1, ClaimedAt: c.Now,
+	}
+	if p := row.Prior; p != nil && (p.State == exportops.DeletionFailed || p.State == exportops.DeletionQuarantined) {
+		claim.ID, claim.Attempts, claim.Failures = p.ID, p.Attempts+1, p.Failures
+	}
+	if d.Verdict == exportops.Refuse {
+		claim.Fail(d.Reason, c.Now)
+	}
+	return claim
+}
+
+// claimWriter holds the two statements that a page of claims repeats.
+type claimWriter struct{ insert, again *sql.Stmt }
+
+func prepareClaims(ctx context.Context, tx *sql.Tx) (w claimWriter, err error) {
+	w.insert, err = tx.PrepareContext(ctx, `
+		INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at,
+			file_size, row_status, run_id, token, attempts, failures, error, claimed_at, finished_at, next_try_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return w, fmt.Errorf("prepare claims: %w", err)
+	}
+	w.again, err = tx.PrepareContext(ctx, `
+		UPDATE OR IGNORE exportops_deletions SET mode = ?, state = ?, store = ?, bucket = ?, key = ?, file_size = ?,
+			row_status = ?, run_id = ?, token = ?, attempts = ?, failures = ?, error = ?, claimed_at = ?,
+			finished_at = ?, next_try_at = ?
+		WHERE id = ? AND state IN ('failed', 'quarantined')`)
+	if err != nil {
+		w.close()
+		return w, fmt.Errorf("prepare claims: %w", err)
+	}
+	return w, nil
+}
+
+func (w claimWriter) close() {
+	for _, st := range []*sql.Stmt{w.insert, w.again} {
+		if st != nil {
+			_ = st.Close() // the transaction's end closes it in any case
+		}
+	}
+}
+
+// write records one claim, and reports whether it did: false when another open
+// claim has the key.
+func (w claimWriter) write(ctx context.Context, c exportops.Checkpoint, d *exportops.Deletion) (bool, error) {
+	var key, finished, next any
+	if d.Key != "" {
+		key = d.Key
+	}
+	if d.FinishedAt != nil {
+		finished = d.FinishedAt.String()
+	}
+	if d.State == exportops.DeletionFailed {
+		next = finished
+	}
+	var res sql.Result
+	var err error
+	if d.ID != 0 {
+		res, err = w.again.ExecContext(ctx, d.Mode, d.State, d.Store, d.Bucket, key, d.FileSize, d.RowStatus,
+			c.RunID, c.Token, d.Attempts, d.Failures, d.Error, c.Now.String(), finished, next, d.ID)
+	} else {
+		res, err = w.insert.ExecContext(ctx, d.ExportID, d.UserID, d.Mode, d.State, d.Store, d.Bucket, key, d.FileURL,
+			d.ExpiresAt, d.FileSize, d.RowStatus, c.RunID, c.Token, d.Attempts, d.Failures, d.Error, c.Now.String(),
+			finished, next)
+	}
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil || n == 0 {
+		return false, err
+	}
+	if d.ID == 0 {
+		d.ID, err = res.LastInsertId()
+	}
+	return true, err
+}

@@ -1,0 +1,97 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// ImportExports adds rows to the export logs as they are, in one transaction,
+// and answers for each in order. A row that is there already is neither new nor
+// an error, also when its file has expired since; an export_id that stands for
+// another export is KindConflict. Rows must be valid; one without an id gets
+// one. What finished rows say of their exports is frozen at once, so that
+// history is counted however old it is.
+func (s *Store) ImportExports(ctx context.Context, batch []exportops.Export, now exportops.Time) ([]exportops.Receipt, error) {
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	receipts := make([]exportops.Receipt, len(batch))
+	err := s.tx(ctx, func(tx *sql.Tx) error {
+		var exports, hours []string
+		for i := range batch {
+			var err error
+			if receipts[i], err = s.importExport(ctx, tx, &batch[i]); err != nil {
+				return fmt.Errorf("import export %s: %w", batch[i].ExportID, err)
+			}
+			if receipts[i].New {
+				exports = append(exports, batch[i].ExportID)
+				hours = append(hours, batch[i].Timestamp.Hour().String())
+			}
+		}
+		if len(exports) == 0 {
+			return nil
+		}
+		list, err := jsonList(exports)
+		if err != nil {
+			return err
+		}
+		if err := s.dirty(ctx, tx, hours); err != nil {
+			return err
+		}
+		if _, err := s.observe(ctx, tx, now, `e.export_id IN (SELECT value FROM json_each(?))`, list); err != nil {
+			return err
+		}
+		return s.place(ctx, tx, exports)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return receipts, nil
+}
+
+func (s *Store) importExport(ctx context.Context, tx *sql.Tx, e *exportops.Export) (exportops.Receipt, error) {
+	_, n, err := s.insertExport(ctx, tx, *e, "ON CONFLICT DO NOTHING")
+	if err != nil || n == 1 {
+		return exportops.Receipt{New: n == 1}, err
+	}
+	return s.compareExport(ctx, tx, e)
+}
+
+// compareExport says whether the row that is in the way is the same export.
+func (s *Store) compareExport(ctx context.Context, tx *sql.Tx, e *exportops.Export) (exportops.Receipt, error) {
+	created := e.CreatedAt
+	if created.IsZero() {
+		created = e.Timestamp // as insertExport has it
+	}
+	var same bool
+	err := tx.QueryRowContext(ctx, s.sql(`
+		SELECT user_id = ? AND timestamp = ? AND format = ? AND config = ? AND conversation_count = ? AND file_size IS ?
+			AND (status = ? OR status = 'expired') AND file_url IS ? AND expires_at IS ? AND error_message IS ? AND created_at = ?
+		FROM {logs} WHERE export_id = ?`),
+		e.UserID, e.Timestamp.String(), e.Format, string(e.Config), e.ConversationCount, e.FileSize,
+		e.Status, e.FileURL, timeText(e.ExpiresAt), e.ErrorMessage, created.String(), e.ExportID).Scan(&same)
+	conflict := &exportops.Error{Kind: exportops.KindConflict, Field: "export_id"}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		conflict.Field, conflict.Message = "id", "another export has this id"
+		return exportops.Receipt{Err: conflict}, nil
+	case err != nil:
+		return exportops.Receipt{}, err
+	case !same:
+		conflict.Message = "there is an export with this id and other content"
+		return exportops.Receipt{Err: conflict}, nil
+	}
+	return exportops.Receipt{}, nil
+}
+
+// timeText writes a time as it is stored, or null.
+func timeText(t *exportops.Time) any {
+	if t == nil {
+		return nil
+	}
+	return t.String()
+}

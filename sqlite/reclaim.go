@@ -1,0 +1,128 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+const deletionColumns = `d.id, coalesce(d.export_id, ''), coalesce(d.user_id, ''), d.mode, d.state, d.store, d.bucket,
+	coalesce(d.key, ''), d.file_url, d.expires_at, d.file_size, d.row_status, d.run_id, d.attempts, d.failures,
+	d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at`
+
+func scanDeletion(rows *sql.Rows) (exportops.Deletion, error) {
+	var d exportops.Deletion
+	var claimed string
+	var finished sql.NullString
+	err := rows.Scan(&d.ID, &d.ExportID, &d.UserID, &d.Mode, &d.State, &d.Store, &d.Bucket, &d.Key, &d.FileURL,
+		&d.ExpiresAt, &d.FileSize, &d.RowStatus, &d.RunID, &d.Attempts, &d.Failures, &d.Bytes, &d.Evidence, &d.Error,
+		&claimed, &finished)
+	if t, ok := exportops.ParseStoredTime(claimed); ok {
+		d.ClaimedAt = t
+	}
+	d.FinishedAt = timePtr(finished)
+	return d, err
+}
+
+// Reclaim implements exportops.DeletionStore.
+func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
+	resume func(exportops.OpenClaim) bool,
+) (open []exportops.OpenClaim, resumed []bool, err error) {
+	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+		if open, err = s.openClaims(ctx, tx, c, limit); err != nil {
+			return err
+		}
+		resumed = make([]bool, len(open))
+		for i := range open {
+			resumed[i] = resume(open[i])
+			if err := reclaim(ctx, tx, c, &open[i].Deletion, resumed[i]); err != nil {
+				return fmt.Errorf("recover claim %d: %w", open[i].ID, err)
+			}
+		}
+		return nil
+	})
+	return open, resumed, err
+}
+
+func reclaim(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, d *exportops.Deletion, resume bool) error {
+	if !resume {
+		_, err := tx.ExecContext(ctx, `
+			UPDATE exportops_deletions SET state = 'changed', finished_at = ?,
+				error = 'the row was changed while no process held the claim; the file was left alone'
+			WHERE id = ?`, c.Now.String(), d.ID)
+		return err
+	}
+	d.Attempts, d.RunID = d.Attempts+1, c.RunID
+	_, err := tx.ExecContext(ctx, `
+		UPDATE exportops_deletions SET attempts = ?, run_id = ?, token = ? WHERE id = ?`,
+		d.Attempts, c.RunID, c.Token, d.ID)
+	return err
+}
+
+// openClaims finds claims whose run no longer holds them: it ended, was taken
+// over, or let its lease run out.
+func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, limit int) (
+	[]exportops.OpenClaim, error,
+) {
+	rows, err := tx.QueryContext(ctx, `
+		SELECT `+deletionColumns+` FROM exportops_deletions d
+		WHERE d.state = 'claimed' AND NOT (d.run_id = ?1 AND d.token = ?2)
+			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = d.run_id AND r.token = d.token
+				AND r.state = 'running' AND r.lease_until > ?3)
+		ORDER BY d.id LIMIT ?4`, c.RunID, c.Token, c.Now.String(), limit)
+	if err != nil {
+		return nil, fmt.Errorf("find open claims: %w", err)
+	}
+	defer rows.Close()
+	var open []exportops.OpenClaim
+	var ids []string
+	for rows.Next() {
+		d, err := scanDeletion(rows)
+		if err != nil {
+			return nil, err
+		}
+		open, ids = append(open, exportops.OpenClaim{Deletion: d}), append(ids, d.ExportID)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	now, err := s.candidatesByID(ctx, tx, ids)
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[string]*exportops.Candidate, len(now))
+	for i := range now {
+		byID[now[i].ExportID] = &now[i]
+	}
+	for i := range open {
+		open[i].Row = byID[open[i].ExportID]
+	}
+	return open, nil
+}
+
+// Deletions implements exportops.DeletionStore.
+func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {
+	before := f.Before
+	if before == 0 {
+		before = 1 << 62
+	}
+	rows, err := s.read.QueryContext(ctx, `
+		SELECT `+deletionColumns+` FROM exportops_deletions d
+		WHERE d.id < ?1 AND (?2 = '' OR d.export_id = ?2) AND (?3 = '' OR d.run_id = ?3) AND (?4 = '' OR d.state = ?4)
+		ORDER BY d.id DESC LIMIT ?5`, before, f.ExportID, f.RunID, f.State, pageSize(f.Limit))
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	defer rows.Close()
+	var out []exportops.Deletion
+	for rows.Next() {
+		d, err := scanDeletion(rows)
+		if err != nil {
+			return nil, s.explain(err)
+		}
+		out = append(out, d)
+	}
+	return out, s.explain(rows.Err())
+}

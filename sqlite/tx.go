@@ -1,0 +1,105 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/exportops/exportops"
+)
+
+// tx runs fn in a transaction that holds the write lock from its start.
+func (s *Store) tx(ctx context.Context, fn func(*sql.Tx) error) error {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return s.explain(fmt.Errorf("begin: %w", err))
+	}
+	if err := fn(tx); err != nil {
+		// A rollback after a failure the driver already rolled back is no news.
+		if rb := tx.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
+			err = errors.Join(err, rb)
+		}
+		return s.explain(err)
+	}
+	if err := tx.Commit(); err != nil {
+		return s.explain(fmt.Errorf("commit: %w", err))
+	}
+	return nil
+}
+
+// fenced runs fn in a transaction of a run: it commits only while the run is
+// still held with the checkpoint's token, and renews the lease with it.
+func (s *Store) fenced(ctx context.Context, c exportops.Checkpoint, fn func(*sql.Tx) error) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		if err := s.checkFence(ctx, tx, c); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint) error {
+	res, err := tx.ExecContext(ctx, `
+		UPDATE exportops_runs SET lease_until = ?, result = coalesce(?, result)
+		WHERE id = ? AND token = ? AND state = 'running'`,
+		exportops.At(c.Now.Add(c.Lease)).String(), nullJSON(c.Progress), c.RunID, c.Token)
+	if err != nil {
+		return fmt.Errorf("check the fence of run %s: %w", c.RunID, err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return exportops.ErrFenced
+}
+
+// explain gives the errors an operator can do something about their kind.
+func (s *Store) explain(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR,
+		sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT:
+		return unavailable(s.path, err)
+	}
+	return err
+}
+
+// isUnique reports whether err is the violation of a unique index.
+func isUnique(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) &&
+		(e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+}
+
+// nullJSON returns JSON as text, which SQLite's functions take, or null.
+func nullJSON(b json.RawMessage) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return string(b)
+}
+
+// jsonList returns values as the text of a JSON array, for json_each.
+func jsonList[T any](values []T) (string, error) {
+	b, err := json.Marshal(values)
+	return string(b), err
+}
+
+// timePtr reads a stored time; text that is none is treated as missing.
+func timePtr(s sql.NullString) *exportops.Time {
+	if !s.Valid {
+		return nil
+	}
+	t, ok := exportops.ParseStoredTime(s.String)
+	if !ok {
+		return nil
+	}
+	return &t
+}

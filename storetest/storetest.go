@@ -1,0 +1,83 @@
+// Package storetest is the conformance suite that every store passes. A store
+// hands Run a way to open itself, and a way to write rows of export_logs as
+// any other program would.
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// Store is all that a store has to offer.
+type Store interface {
+	exportops.ExportStore
+	exportops.MetricStore
+	exportops.OutcomeStore
+	exportops.RollupStore
+	exportops.DeletionStore
+	exportops.LogStore
+	exportops.RunStore
+}
+
+// Fixture is one empty, migrated store.
+type Fixture struct {
+	Store Store
+	// Insert adds rows to export_logs by plain SQL, as the application does.
+	Insert func(t testing.TB, rows ...Row)
+	// Exec runs one statement of plain SQL on export_logs, whose name stands for
+	// {logs}, with ? for arguments.
+	Exec func(t testing.TB, query string, args ...any)
+	// Count returns the number that a query yields, in the same form.
+	Count func(t testing.TB, query string, args ...any) int64
+}
+
+// Row is a row of export_logs as any program may write it. Zero fields take
+// the values Complete gives.
+type Row struct {
+	ID, ExportID, UserID            string
+	Timestamp, CreatedAt, UpdatedAt string
+	Format, Status, Config          string
+	Conversations                   int64
+	FileSize                        *int64
+	FileURL, ExpiresAt, Error       *string
+}
+
+// Run runs the suite; open returns a new, empty store at each call.
+func Run(t *testing.T, open func(t testing.TB) Fixture) {
+	t.Run("exports", func(t *testing.T) { testExports(t, open) })
+	t.Run("metrics", func(t *testing.T) { testMetrics(t, open) })
+	t.Run("outcomes", func(t *testing.T) { testOutcomes(t, open) })
+	t.Run("rollups", func(t *testing.T) { testRollups(t, open) })
+	t.Run("runs", func(t *testing.T) { testRuns(t, open) })
+	t.Run("deletions", func(t *testing.T) { testDeletions(t, open) })
+	t.Run("logs", func(t *testing.T) { testLogs(t, open) })
+}
+
+// Complete returns the row with every zero field filled in: a completed export
+// of asked's time that took two seconds and never expires.
+func (r Row) Complete(asked exportops.Time) Row {
+	set := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	set(&r.ID, exportops.NewID())
+	set(&r.ExportID, exportops.NewID())
+	set(&r.UserID, exportops.NewID())
+	set(&r.Timestamp, asked.String())
+	set(&r.CreatedAt, r.Timestamp)
+	set(&r.Format, string(exportops.JSONL))
+	set(&r.Status, string(exportops.Completed))
+	set(&r.Config, `{"scope":"all"}`)
+	if r.UpdatedAt == "" {
+		r.UpdatedAt = r.CreatedAt
+		if t, ok := exportops.ParseStoredTime(r.CreatedAt); ok && !exportops.Status(r.Status).InProgress() {
+			r.UpdatedAt = exportops.At(t.Add(twoSeconds)).String()
+		}
+	}
+	return r
+}
+
+const twoSeconds = 2 * time.Second
