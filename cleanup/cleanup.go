@@ -1,0 +1,104 @@
+// Package cleanup deletes what is past its time: files that expired, log rows
+// that are older than promised, and on request what one user left.
+//
+// Every file goes the same way. A page of rows is judged and claimed in one
+// transaction; the file store deletes what was claimed; the outcomes and the
+// rows' new status are recorded in another. A process may die on any line: the
+// next run begins with the claims that dead runs left open.
+package cleanup
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// Store is what a cleanup keeps its records in.
+type Store interface {
+	exportops.DeletionStore
+	exportops.LogStore
+}
+
+// Reader is the part of Store that changes nothing. A dry run has no other.
+type Reader interface {
+	Candidates(ctx context.Context, s exportops.Selection, after exportops.Cursor, limit int) (
+		[]exportops.Candidate, exportops.Cursor, error)
+	LogRows(ctx context.Context, s exportops.LogSelection, after exportops.Cursor, limit int) (
+		[]exportops.LogRow, exportops.Cursor, error)
+	ExactReader
+	RootReader
+}
+
+// ExactReader reads what an exact look at single exports needs.
+type ExactReader interface {
+	CandidatesByID(ctx context.Context, exportIDs []string) ([]exportops.Candidate, error)
+	KeyReader
+}
+
+// Cleaner deletes files and log rows. It is safe for concurrent use.
+type Cleaner struct {
+	Store   Store
+	Files   exportops.FileStore
+	Locator exportops.Locator
+	Now     func() time.Time
+	Lease   time.Duration // of the run, renewed with every transaction
+}
+
+// Work is one run's hold on a cleanup. It ends between two batches, when its
+// context is done or its deadline is past; a batch that has begun is finished.
+type Work struct {
+	Fence    exportops.Fence
+	Deadline time.Time // zero for none
+	Progress func(any) // told the result so far after every batch; may be nil
+
+	// as turns the result of a part into that of the whole, for the run's record;
+	// nil where it is the whole.
+	as func(exportops.FileCleanupResult) any
+}
+
+// settleWithin bounds how long a batch that has begun may take to finish after
+// its run was told to stop.
+const settleWithin = 10 * time.Second
+
+// lockFor is how long one transaction should hold the write lock at most;
+// batches shrink and grow to stay below.
+const lockFor = 80 * time.Millisecond
+
+// pace adapts the size of a batch to how long the last one took.
+type pace struct{ size, least, most int }
+
+func (p *pace) took(d time.Duration) {
+	switch {
+	case d > lockFor:
+		p.size = max(p.least, p.size/2)
+	case d < lockFor/3:
+		p.size = min(p.most, p.size+p.size/2)
+	}
+}
+
+// ended reports whether the work must stop before the next batch.
+func (c *Cleaner) ended(ctx context.Context, w Work) bool {
+	return ctx.Err() != nil || (!w.Deadline.IsZero() && !c.Now().Before(w.Deadline))
+}
+
+func (c *Cleaner) checkpoint(w Work, progress any) (exportops.Checkpoint, error) {
+	cp := exportops.Checkpoint{Fence: w.Fence, Now: exportops.At(c.Now()), Lease: c.Lease}
+	if part, ok := progress.(exportops.FileCleanupResult); ok && w.as != nil {
+		progress = w.as(part)
+	}
+	b, err := json.Marshal(progress)
+	if err != nil {
+		return cp, fmt.Errorf("keep progress: %w", err)
+	}
+	cp.Progress = b
+	return cp, nil
+}
+
+func (w Work) report(result any) {
+	if w.Progress != nil {
+		w.Progress(result)
+	}
+}

@@ -1,0 +1,95 @@
+package cleanup
+
+import (
+	"github.com/exportops/exportops"
+)
+
+// The words that say why a candidate is passed over or postponed.
+const (
+	becauseNotDue      = ""            // it is no candidate: not counted at all
+	becauseImplausible = "implausible" // it expires before it was created
+	becauseQuarantined = "quarantined" // it failed too many runs in a row
+	becauseInFlight    = "in_flight"   // another run has claimed it
+	becauseShared      = "shared"      // another row names the same file
+	becauseChanged     = "changed"     // it was changed while we looked
+	becauseLiteral     = "literal"     // its key can be read in two ways
+	becauseAlone       = "alone"       // it may be what kills the process
+	becauseFailed      = "failed"      // it failed in this very run, under a holder that died
+)
+
+// planner decides about candidates. A dry run and a real one share it.
+type planner struct {
+	sel     exportops.Selection
+	locator exportops.Locator
+	shared  *sharedKeys
+	run     string // its id; "" of a dry run
+}
+
+// decide decides about a page. It is pure, given what the planner knows.
+func (p *planner) decide(page []exportops.Candidate) []exportops.Decision {
+	out := make([]exportops.Decision, len(page))
+	taken := make(map[string]bool, len(page))
+	for i, c := range page {
+		out[i] = p.decideOne(c)
+		if out[i].Verdict != exportops.Claim {
+			continue
+		}
+		key := out[i].Location.Key
+		switch at := p.locator.Resolve(c.FileURL, c.UserID); {
+		case at.Literal != "":
+			out[i] = exportops.Decision{Verdict: exportops.Postpone, Reason: becauseLiteral}
+		case taken[key] || p.shared.has(key):
+			out[i] = exportops.Decision{Verdict: exportops.Postpone, Reason: becauseShared}
+		case c.Prior != nil && c.Prior.Interrupted() >= exportops.AloneAfter:
+			out[i] = exportops.Decision{Verdict: exportops.Postpone, Reason: becauseAlone}
+		}
+		taken[key] = true
+	}
+	return out
+}
+
+// decideOne decides from the row and the ledger alone.
+func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
+	pass := func(reason string) exportops.Decision {
+		return exportops.Decision{Verdict: exportops.PassOver, Reason: reason}
+	}
+	switch p.sel.Judge(c) {
+	case exportops.Due:
+	case exportops.Implausible:
+		return pass(becauseImplausible)
+	default:
+		return pass(becauseNotDue)
+	}
+	at := p.locator.Resolve(c.FileURL, c.UserID)
+	switch {
+	case at.NoFile:
+		return exportops.Decision{Verdict: exportops.Expire}
+	case c.Prior != nil && c.Prior.State == exportops.DeletionClaimed:
+		return pass(becauseInFlight)
+	case p.failed(c):
+		return pass(becauseFailed)
+	case c.Prior != nil && c.Prior.State == exportops.DeletionQuarantined:
+		return pass(becauseQuarantined)
+	case at.Refused != "":
+		return exportops.Decision{Verdict: exportops.Refuse, Reason: at.Refused}
+	}
+	return exportops.Decision{Verdict: exportops.Claim, Location: at.Location}
+}
+
+// failed reports whether this run has tried the row's file already, and failed.
+func (p *planner) failed(c exportops.Candidate) bool {
+	return p.run != "" && c.Prior.FailedIn(p.run)
+}
+
+// keepsAlive reports whether a row that names the same file forbids its
+// deletion: it is in progress, or completed and not due itself.
+func (p *planner) keepsAlive(other exportops.Candidate) bool {
+	if other.Status.InProgress() {
+		return true
+	}
+	if other.Status != exportops.Completed {
+		return false
+	}
+	expired := exportops.Selection{Mode: exportops.ByExpiry, Now: p.sel.Now}
+	return p.sel.Judge(other) != exportops.Due && expired.Judge(other) != exportops.Due
+}

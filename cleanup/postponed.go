@@ -1,0 +1,68 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// postponed is an export whose key needs an exact look.
+type postponed struct{ exportID, reason string }
+
+// postponedAtOnce bounds how many exports one exact look is about, and so the
+// memory it takes; each look reads the live rows once.
+const postponedAtOnce = 5000
+
+// drainPostponed deals with what needed an exact look. It reports whether it
+// came to the end.
+func (r *fileRun) drainPostponed(ctx context.Context) (bool, error) {
+	for len(r.postponed) > 0 {
+		if r.ended(ctx, r.work) {
+			return false, nil
+		}
+		part := r.postponed[:min(len(r.postponed), postponedAtOnce)]
+		l, err := newLook(ctx, r.Store, r.Files, r.plan, part, exportops.At(r.Now()))
+		if err != nil {
+			return false, fmt.Errorf("look for shared files: %w", err)
+		}
+		for _, batch := range l.batches(part, r.pace.size) {
+			if r.ended(ctx, r.work) {
+				return false, nil
+			}
+			if err := r.claimExactly(ctx, l, batch); err != nil {
+				return false, err
+			}
+			r.postponed = without(r.postponed, batch)
+		}
+	}
+	return true, nil
+}
+
+// claimExactly claims one batch of exports whose keys differ, with the rows
+// that share them read again in the same transaction.
+func (r *fileRun) claimExactly(ctx context.Context, l *look, batch []postponed) error {
+	if err := l.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
+		return fmt.Errorf("look for shared files: %w", err)
+	}
+	ids, watch := l.names(batch)
+	_, err := r.claim(ctx, exportops.ClaimRequest{
+		ExportIDs: ids, Watch: watch,
+		Decide: func(page, others []exportops.Candidate) []exportops.Decision { return l.decide(page, others) },
+	})
+	return err
+}
+
+func without(list, gone []postponed) []postponed {
+	drop := make(map[string]bool, len(gone))
+	for _, p := range gone {
+		drop[p.exportID] = true
+	}
+	kept := make([]postponed, 0, len(list))
+	for _, p := range list {
+		if !drop[p.exportID] {
+			kept = append(kept, p)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,65 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// RootReader reads what the check of the root needs.
+type RootReader interface {
+	KeyReader
+	Deletions(ctx context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error)
+}
+
+// checkRoot refuses to go on where the files' root is missing, or empty while
+// rows name files in it: a volume that is not mounted looks just like files
+// that are all gone.
+func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.Locator) error {
+	empty, err := files.Check(ctx)
+	if err != nil || !empty {
+		return err
+	}
+	claimed, err := openClaims(ctx, r)
+	if err != nil {
+		return err
+	}
+	for row, err := range r.KeyRows(ctx, exportops.Time{}) {
+		if err != nil {
+			return err
+		}
+		if row.Status != exportops.Completed || claimed[row.ExportID] {
+			continue
+		}
+		for range keysOf(l, row) {
+			return &exportops.Error{
+				Kind: exportops.KindUnavailable, Field: "EXPORT_STORAGE_URL",
+				Message: fmt.Sprintf("%s is empty, but export %s names a file in it", files.ID(), row.ExportID),
+				Hint: "mount the volume or correct EXPORT_STORAGE_URL; if it is meant to be empty, " +
+					"create the file .exportops-root in it",
+			}
+		}
+	}
+	return nil
+}
+
+// openClaims returns the exports whose files a dead run may have deleted
+// already: that those are gone is no surprise.
+func openClaims(ctx context.Context, r RootReader) (map[string]bool, error) {
+	claimed := map[string]bool{}
+	f := exportops.DeletionFilter{State: exportops.DeletionClaimed, Limit: exportops.MaxPage}
+	for {
+		page, err := r.Deletions(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range page {
+			claimed[d.ExportID] = true
+			f.Before = d.ID
+		}
+		if len(page) < f.Limit {
+			return claimed, nil
+		}
+	}
+}
