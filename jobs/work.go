@@ -1,0 +1,229 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/cleanup"
+)
+
+// recordWithin bounds how long the end of a run may take to record after the
+// process was told to stop.
+const recordWithin = 10 * time.Second
+
+// carryOut does the work of a run that is ours, and records how it ended.
+func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, fence exportops.Fence,
+	how exportops.Beginning, deadline time.Time,
+) (Answer, error) {
+	answer := Answer{Run: run, Beginning: how}
+	var err error
+	if how == exportops.TookOver {
+		if answer.Result, err = resultOf(run); err != nil {
+			return answer, err
+		}
+		answer.Result.resume()
+	}
+	held, release := r.hold(ctx, fence)
+	work := cleanup.Work{Fence: fence, Deadline: deadline}
+	end, err := r.perform(held, req, work, &answer.Result)
+	release()
+
+	end.stamp(run, r.at())
+	state, failure := end.outcome(err)
+	message := failure
+	if err != nil {
+		message = sentence(err)
+	}
+	progress, encodeErr := json.Marshal(end.value)
+	if encodeErr != nil {
+		return answer, fmt.Errorf("keep the result of run %s: %w", run.ID, encodeErr)
+	}
+	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
+	cp := exportops.Checkpoint{Fence: fence, Now: r.at(), Progress: progress}
+	if ctx.Err() != nil && err == nil && !end.complete && goesOn(run) {
+		// A lease that is over releases the run: another process goes on with it.
+		answer.Pending = true
+		return answer, r.Store.Renew(record, cp)
+	}
+	cp.Lease = exportops.LeaseLength
+	finished, finishErr := r.Store.FinishRun(record, cp, state, message)
+	if finishErr != nil {
+		// Whoever took it over, or will, says how it ended.
+		return answer, errors.Join(err, fmt.Errorf("record the end of run %s: %w", run.ID, finishErr))
+	}
+	answer.Run, answer.Failure = finished, failure
+	r.announce(end, message)
+	return answer, err
+}
+
+// hold renews the lease of a run while nothing else does, because work that
+// only reads can take longer than the lease. The context ends when the run is
+// no longer ours.
+func (r *Runner) hold(ctx context.Context, fence exportops.Fence) (held context.Context, release func()) {
+	held, lose := context.WithCancel(ctx)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		beat := time.NewTicker(exportops.LeaseLength / 4)
+		defer beat.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-beat.C:
+			}
+			err := r.Store.Renew(context.WithoutCancel(ctx), exportops.Checkpoint{
+				Fence: fence, Now: r.at(), Lease: exportops.LeaseLength,
+			})
+			// Any other failure is met by the work itself, or is gone at the next beat.
+			if errors.Is(err, exportops.ErrFenced) {
+				lose()
+				return
+			}
+		}
+	}()
+	return held, func() {
+		close(stop)
+		<-stopped
+		lose()
+	}
+}
+
+// perform does the work of one job. It returns what the job produced, which is
+// also put into result, whether or not it came to an end.
+func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, result *Result) (ending, error) {
+	tell := func() {
+		if req.OnProgress != nil {
+			req.OnProgress(*result)
+		}
+	}
+	work.Progress = func(any) { tell() }
+	switch req.Job {
+	case exportops.FileCleanup:
+		if result.Files == nil {
+			result.Files = &exportops.FileCleanupResult{}
+		}
+		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
+		return filesEnding(result.Files), err
+	case exportops.LogCleanup, exportops.UserLogCleanup:
+		if result.Logs == nil {
+			result.Logs = &exportops.LogCleanupResult{Errors: []exportops.LogError{}}
+		}
+		if err := r.refuseUnarchived(); err != nil {
+			return logsEnding(result.Logs), err
+		}
+		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
+		return logsEnding(result.Logs), err
+	}
+	if result.Rolls == nil {
+		result.Rolls = &exportops.AggregateResult{}
+	}
+	return rollsEnding(result.Rolls), r.aggregate(ctx, work.Deadline, result.Rolls)
+}
+
+// aggregate rolls up what is due and announces the metrics of the last hour.
+func (r *Runner) aggregate(ctx context.Context, deadline time.Time, out *exportops.AggregateResult) error {
+	rolling, cancel := until(ctx, deadline)
+	defer cancel()
+	now := r.at()
+	rolled, err := r.Metrics.Roll(rolling, now)
+	out.HoursClosed += rolled.HoursClosed
+	out.Observed += rolled.Observed
+	out.Complete = rolled.Complete
+	if err != nil {
+		return fmt.Errorf("roll up: %w", err)
+	}
+	// The two that follow are brief, and what the caller asked for.
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
+	if out.Metrics, err = r.Metrics.AnnounceAggregate(ctx, exportops.At(now.Add(-time.Hour)), now, exportops.Hourly); err != nil {
+		return fmt.Errorf("aggregate: %w", err)
+	}
+	if out.FailureAlert, err = r.Metrics.AnnounceFailureRate(ctx, lookbackMinutes); err != nil {
+		return fmt.Errorf("check the failure rate: %w", err)
+	}
+	return nil
+}
+
+// lookbackMinutes is what the failure check of an aggregation looks back.
+const lookbackMinutes = 60
+
+// until bounds a context by a deadline, zero for none.
+func until(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+	if deadline.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline)
+}
+
+func (r *Runner) selection(req Request) exportops.Selection {
+	now := r.at()
+	if req.RetentionHours == nil {
+		return exportops.Selection{Mode: exportops.ByExpiry, Now: now}
+	}
+	cut := exportops.At(now.Add(-time.Duration(*req.RetentionHours) * time.Hour))
+	return exportops.Selection{Mode: exportops.ByAge, Now: now, Cut: cut}
+}
+
+func (r *Runner) logWork(req Request, deadline time.Time) cleanup.LogWork {
+	if req.Job == exportops.UserLogCleanup {
+		return cleanup.LogWork{UserID: req.UserID, Roll: r.roll(time.Time{}, deadline)}
+	}
+	retention := r.LogRetention
+	if req.RetentionDays != nil {
+		retention = time.Duration(*req.RetentionDays) * 24 * time.Hour
+	}
+	cut := r.Now().Add(-retention)
+	return cleanup.LogWork{Cut: exportops.At(cut), Roll: r.roll(cut, deadline)}
+}
+
+// roll counts what a log cleanup is about to delete: all there is before cut,
+// or, for a user, all there is.
+func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
+	return func(ctx context.Context) error {
+		ctx, cancel := until(ctx, deadline)
+		defer cancel()
+		now := r.at()
+		before := exportops.At(cut)
+		if cut.IsZero() {
+			before = now
+		}
+		// What could not be rolled up in time is kept, as remaining.
+		_, err := r.Metrics.RollBefore(ctx, before, now)
+		return err
+	}
+}
+
+// refuseUnarchived refuses to delete rows that are to be archived first.
+func (r *Runner) refuseUnarchived() error {
+	if !r.ArchiveConfigured {
+		return nil
+	}
+	return &exportops.Error{
+		Kind: exportops.KindRefused, Field: "EXPORT_ARCHIVE_BUCKET",
+		Message: "log rows are to be archived before they are deleted, and this version cannot write archives",
+		Hint:    "unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL to delete log rows without an archive",
+	}
+}
+
+// sentence says in one line what stopped a run, for its record.
+func sentence(err error) string {
+	const most = 1000
+	s := strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, strings.ReplaceAll(err.Error(), "\n", "; "))
+	if runes := []rune(s); len(runes) > most {
+		s = string(runes[:most]) + "…"
+	}
+	return s
+}
