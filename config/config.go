@@ -1,0 +1,192 @@
+package config
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// Config is the settings, parsed.
+type Config struct {
+	DatabasePath string // absolute
+	LogsTable    string
+
+	Storage   Storage
+	KeyPrefix string // "" for none; may hold {user_id}
+
+	// ArchiveConfigured says that log rows are to be archived before they are
+	// deleted. This version cannot, and so must not delete any.
+	ArchiveConfigured bool
+
+	FileRetention time.Duration
+	LogRetention  time.Duration
+
+	Scheduler bool
+	Schedules map[exportops.Job]string // five-field cron expressions, in UTC
+
+	Addr       string // host:port
+	CronSecret Rotated
+	Ingest     Rotated
+	Read       Rotated
+	Admin      Rotated
+
+	LogUserIDs UserIDs
+	LogUserKey Secret
+}
+
+// Storage is the folder that holds export files.
+type Storage struct {
+	Root   string // absolute
+	Bucket string // what rows call the folder
+	Prefix string // of keys, "" or ending in "/"
+}
+
+// Rotated is a secret with the one before it, which is accepted too while it
+// is rotated.
+type Rotated struct{ Current, Previous Secret }
+
+// Values returns those that are set.
+func (r Rotated) Values() []string {
+	var all []string
+	for _, s := range []Secret{r.Current, r.Previous} {
+		if s != "" {
+			all = append(all, s.Reveal())
+		}
+	}
+	return all
+}
+
+// UserIDs says how user ids appear in log events.
+type UserIDs string
+
+// The ways.
+const (
+	PlainUserIDs UserIDs = "plain"
+	HashUserIDs  UserIDs = "hash" // keyed, so that equal users stay equal
+	OmitUserIDs  UserIDs = "omit"
+)
+
+// MinSecret is the fewest characters of a secret.
+const MinSecret = 16
+
+// Parse reads every setting. The error joins one error per mistake, each an
+// *exportops.Error whose Field names the setting.
+func (s Settings) Parse() (Config, error) {
+	s.fillDefaults()
+	var errs []error
+	keep := func(err error) {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	var c Config
+	var err error
+	c.DatabasePath, err = databasePath(s.DatabaseURL)
+	keep(err)
+	c.LogsTable, err = tableName(s.LogsTable)
+	keep(err)
+	c.Storage, err = storage(s.StorageURL)
+	keep(err)
+	c.KeyPrefix, err = keyPrefix(s.KeyPrefix)
+	keep(err)
+	c.ArchiveConfigured = s.ArchiveBucket != "" || s.ArchiveURL != ""
+	c.FileRetention, err = retention("EXPORT_FILE_RETENTION", s.FileRetention, time.Hour)
+	keep(err)
+	c.LogRetention, err = retention("EXPORT_LOG_RETENTION", s.LogRetention, day)
+	keep(err)
+	scheduler, err := oneOf("EXPORTOPS_SCHEDULER", s.Scheduler, "on", "off")
+	keep(err)
+	c.Scheduler = scheduler == "on"
+	c.Schedules = map[exportops.Job]string{}
+	for job, given := range map[exportops.Job][2]string{
+		exportops.MetricsAggregate: {"EXPORTOPS_SCHEDULE_METRICS", s.ScheduleMetrics},
+		exportops.FileCleanup:      {"EXPORTOPS_SCHEDULE_FILES", s.ScheduleFiles},
+		exportops.LogCleanup:       {"EXPORTOPS_SCHEDULE_LOGS", s.ScheduleLogs},
+	} {
+		c.Schedules[job], err = schedule(given[0], given[1])
+		keep(err)
+	}
+	c.Addr, err = address(s.Addr)
+	keep(err)
+	c.CronSecret = Rotated{s.CronSecret, s.CronSecretPrevious}
+	c.Ingest = Rotated{s.IngestToken, s.IngestTokenPrevious}
+	c.Read = Rotated{s.ReadToken, s.ReadTokenPrevious}
+	c.Admin = Rotated{s.AdminToken, s.AdminTokenPrevious}
+	keep(s.checkSecrets())
+	ids, err := oneOf("EXPORTOPS_LOG_USER_IDS", s.LogUserIDs, string(PlainUserIDs), string(HashUserIDs), string(OmitUserIDs))
+	keep(err)
+	c.LogUserIDs, c.LogUserKey = UserIDs(ids), s.LogUserKey
+	if c.LogUserIDs == HashUserIDs && len(c.LogUserKey) < MinSecret {
+		keep(invalid("EXPORTOPS_LOG_USER_KEY", "hashing user ids needs a key of at least "+strconv.Itoa(MinSecret)+" characters",
+			"make one with: openssl rand -hex 32"))
+	}
+	return c, errors.Join(errs...)
+}
+
+// checkSecrets looks at what holds for a secret wherever it is used. Whether
+// one is needed, and how long it must be, is up to serve.
+func (s Settings) checkSecrets() error {
+	var errs []error
+	for _, x := range []struct {
+		name              string
+		current, previous Secret
+	}{
+		{"CRON_SECRET", s.CronSecret, s.CronSecretPrevious},
+		{"EXPORTOPS_INGEST_TOKEN", s.IngestToken, s.IngestTokenPrevious},
+		{"EXPORTOPS_READ_TOKEN", s.ReadToken, s.ReadTokenPrevious},
+		{"EXPORTOPS_ADMIN_TOKEN", s.AdminToken, s.AdminTokenPrevious},
+	} {
+		if x.current == "" && x.previous != "" {
+			errs = append(errs, invalid(x.name+"_PREVIOUS", "it is set while "+x.name+" is not", "set "+x.name+" to the new value"))
+		}
+		for name, secret := range map[string]Secret{x.name: x.current, x.name + "_PREVIOUS": x.previous} {
+			if strings.ContainsFunc(secret.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
+				errs = append(errs, invalid(name, "it holds a character that cannot stand in a header",
+					"use letters, digits and punctuation, without spaces"))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CheckServe reports what keeps the server from starting with these settings:
+// a missing or short secret, or, in development mode, an address that others
+// can reach. Development mode allows short secrets.
+func (c Config) CheckServe(dev bool) error {
+	var errs []error
+	if dev && !loopback(c.Addr) {
+		errs = append(errs, invalid("EXPORTOPS_ADDR", "--dev leaves the API open, and "+strconv.Quote(c.Addr)+" can be reached by others",
+			"use a loopback address such as 127.0.0.1:8080"))
+	}
+	if c.CronSecret.Current == "" {
+		errs = append(errs, invalid("CRON_SECRET", "it is required to serve", "make one with: openssl rand -hex 32"))
+	}
+	if dev {
+		return errors.Join(errs...)
+	}
+	for name, r := range map[string]Rotated{
+		"CRON_SECRET": c.CronSecret, "EXPORTOPS_INGEST_TOKEN": c.Ingest,
+		"EXPORTOPS_READ_TOKEN": c.Read, "EXPORTOPS_ADMIN_TOKEN": c.Admin,
+	} {
+		for suffix, secret := range map[string]Secret{"": r.Current, "_PREVIOUS": r.Previous} {
+			if secret != "" && len(secret) < MinSecret {
+				errs = append(errs, invalid(name+suffix, "it is shorter than "+strconv.Itoa(MinSecret)+" characters",
+					"make one with: openssl rand -hex 32"))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

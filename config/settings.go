@@ -1,0 +1,61 @@
+// Package config reads the settings: from flags, the environment and
+// exportops.yaml, in that order of precedence. Every mistake is reported at
+// once, with the setting's name, its value unless it is a secret, and what is
+// accepted.
+package config
+
+import "reflect"
+
+// Settings are the settings as text. Each field is a flag, a variable of the
+// environment and a key of exportops.yaml: the flag's name with "_" for "-".
+// An empty value is an unset one.
+type Settings struct {
+	DatabaseURL string `name:"database-url" env:"DATABASE_URL" default:"sqlite://exportops.db" placeholder:"URL" group:"settings" help:"sqlite:///absolute/file.db or sqlite://relative.db (${default})"`
+	LogsTable   string `name:"logs-table" env:"EXPORT_LOGS_TABLE" default:"export_logs" placeholder:"NAME" group:"settings" help:"table or view that holds the export logs (${default})"`
+
+	StorageURL string `name:"storage-url" env:"EXPORT_STORAGE_URL" default:"file://exports" placeholder:"URL" group:"settings" help:"file:///absolute/dir or file://relative; ?bucket= and ?prefix= where rows name them (${default})"`
+	KeyPrefix  string `name:"key-prefix" env:"EXPORT_KEY_PREFIX" placeholder:"PREFIX" group:"settings" help:"what a row's key must begin with, such as {user_id}/"`
+
+	ArchiveBucket string `name:"archive-bucket" env:"EXPORT_ARCHIVE_BUCKET" placeholder:"NAME" group:"settings" help:"archive log rows to this bucket before they are deleted; this version refuses to delete instead"`
+	ArchiveRegion string `name:"archive-region" env:"EXPORT_ARCHIVE_REGION" default:"us-east-1" placeholder:"REGION" group:"settings" help:"of the archive bucket (${default})"`
+	ArchiveURL    string `name:"archive-url" env:"EXPORT_ARCHIVE_URL" placeholder:"URL" group:"settings" help:"the archive as a URL, instead of bucket and region"`
+
+	FileRetention string `name:"file-retention" env:"EXPORT_FILE_RETENTION" default:"24h" placeholder:"DURATION" group:"settings" help:"expiry of an export that is completed without one, and the default of cleanup by age (${default})"`
+	LogRetention  string `name:"log-retention" env:"EXPORT_LOG_RETENTION" default:"30d" placeholder:"DURATION" group:"settings" help:"how long log rows are kept (${default})"`
+
+	Scheduler       string `name:"scheduler" env:"EXPORTOPS_SCHEDULER" default:"on" placeholder:"on|off" group:"settings" help:"off where an external cron calls the endpoints (${default})"`
+	ScheduleMetrics string `name:"schedule-metrics" env:"EXPORTOPS_SCHEDULE_METRICS" default:"0 * * * *" placeholder:"CRON" group:"settings" help:"of metrics-aggregate, in UTC (${default})"`
+	ScheduleFiles   string `name:"schedule-files" env:"EXPORTOPS_SCHEDULE_FILES" default:"0 2 * * *" placeholder:"CRON" group:"settings" help:"of file-cleanup, in UTC (${default})"`
+	ScheduleLogs    string `name:"schedule-logs" env:"EXPORTOPS_SCHEDULE_LOGS" default:"0 3 1 * *" placeholder:"CRON" group:"settings" help:"of log-cleanup, in UTC (${default})"`
+
+	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
+
+	CronSecret          Secret `name:"cron-secret" env:"CRON_SECRET" placeholder:"SECRET" group:"secrets" help:"bearer secret of the cron endpoints, 16 characters or more; required to serve"`
+	CronSecretPrevious  Secret `name:"cron-secret-previous" env:"CRON_SECRET_PREVIOUS" placeholder:"SECRET" group:"secrets" help:"still accepted while the secret is rotated"`
+	IngestToken         Secret `name:"ingest-token" env:"EXPORTOPS_INGEST_TOKEN" placeholder:"SECRET" group:"secrets" help:"bearer token for writing to /api/v1; closed without one"`
+	IngestTokenPrevious Secret `name:"ingest-token-previous" env:"EXPORTOPS_INGEST_TOKEN_PREVIOUS" placeholder:"SECRET" group:"secrets" help:"still accepted while the token is rotated"`
+	ReadToken           Secret `name:"read-token" env:"EXPORTOPS_READ_TOKEN" placeholder:"SECRET" group:"secrets" help:"bearer token for reading from /api/v1; closed without one"`
+	ReadTokenPrevious   Secret `name:"read-token-previous" env:"EXPORTOPS_READ_TOKEN_PREVIOUS" placeholder:"SECRET" group:"secrets" help:"still accepted while the token is rotated"`
+	AdminToken          Secret `name:"admin-token" env:"EXPORTOPS_ADMIN_TOKEN" placeholder:"SECRET" group:"secrets" help:"bearer token for deleting through /api/v1, and reading; closed without one"`
+	AdminTokenPrevious  Secret `name:"admin-token-previous" env:"EXPORTOPS_ADMIN_TOKEN_PREVIOUS" placeholder:"SECRET" group:"secrets" help:"still accepted while the token is rotated"`
+
+	LogUserIDs string `name:"log-user-ids" env:"EXPORTOPS_LOG_USER_IDS" default:"plain" placeholder:"plain|hash|omit" group:"settings" help:"user ids in log events (${default})"`
+	LogUserKey Secret `name:"log-user-key" env:"EXPORTOPS_LOG_USER_KEY" placeholder:"SECRET" group:"secrets" help:"key of the hash, 16 characters or more, for hash"`
+}
+
+// Defaults returns the settings where nothing is set.
+func Defaults() Settings {
+	var s Settings
+	s.fillDefaults()
+	return s
+}
+
+// fillDefaults gives every empty setting its default.
+func (s *Settings) fillDefaults() {
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		if f := v.Field(i); f.Len() == 0 {
+			f.SetString(v.Type().Field(i).Tag.Get("default"))
+		}
+	}
+}

@@ -1,0 +1,215 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/exportops/exportops"
+)
+
+const (
+	day         = 24 * time.Hour
+	centuryDays = 36500
+	century     = centuryDays * day
+)
+
+func invalid(setting, message, hint string) error {
+	return &exportops.Error{Kind: exportops.KindInvalid, Field: setting, Message: message, Hint: hint}
+}
+
+// databasePath reads sqlite:///absolute and sqlite://relative.
+func databasePath(s string) (string, error) {
+	const name, hint = "DATABASE_URL", "use sqlite:///absolute/file.db or sqlite://relative.db"
+	scheme, rest, ok := strings.Cut(s, "://")
+	switch {
+	case ok && (scheme == "postgres" || scheme == "postgresql"):
+		// The URL may hold a password: it is not repeated.
+		return "", invalid(name, "this version keeps everything in SQLite; Postgres is not in it yet", hint)
+	case !ok || scheme != "sqlite":
+		return "", invalid(name, "the URL does not begin with sqlite://", hint)
+	}
+	return localPath(name, s, rest, hint)
+}
+
+// storage reads file:///absolute and file://relative.
+func storage(s string) (Storage, error) {
+	const name, hint = "EXPORT_STORAGE_URL", "use file:///absolute/dir or file://relative"
+	scheme, rest, ok := strings.Cut(s, "://")
+	switch {
+	case ok && (scheme == "s3" || scheme == "supabase"):
+		return Storage{}, invalid(name, "this version keeps export files in a folder; "+scheme+":// is not in it yet", hint)
+	case !ok || scheme != "file":
+		return Storage{}, invalid(name, "the URL does not begin with file://", hint)
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	path, err := localPath(name, s, rest, hint)
+	if err != nil {
+		return Storage{}, err
+	}
+	st := Storage{Root: path, Bucket: "exports"}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return Storage{}, invalid(name, fmt.Sprintf("%q holds a query that cannot be read", s), hint)
+	}
+	for key, v := range values {
+		switch {
+		case key == "bucket" && v[0] != "" && !strings.ContainsAny(v[0], `/\`):
+			st.Bucket = v[0]
+		case key == "prefix" && cleanPrefix(v[0]):
+			st.Prefix = strings.TrimSuffix(v[0], "/") + "/"
+		default:
+			return Storage{}, invalid(name, fmt.Sprintf("%q is not accepted in the query of %q", key+"="+v[0], s),
+				"it takes ?bucket=<name> and ?prefix=<a/b/>")
+		}
+	}
+	return st, nil
+}
+
+// localPath reads what follows the scheme, percent-encoded once, and makes it
+// absolute.
+func localPath(name, given, rest, hint string) (string, error) {
+	p, err := url.PathUnescape(rest)
+	switch {
+	case err != nil:
+		return "", invalid(name, fmt.Sprintf("%q holds a %% that encodes nothing", given), hint+`; write a plain % as %25`)
+	case p == "" || strings.ContainsAny(p, "\x00?#"):
+		return "", invalid(name, fmt.Sprintf("%q names no path", given), hint)
+	}
+	abs, err := filepath.Abs(filepath.FromSlash(p))
+	if err != nil {
+		return "", fmt.Errorf("locate %s: %w", name, err)
+	}
+	return abs, nil
+}
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func tableName(s string) (string, error) {
+	if !identifier.MatchString(s) || strings.HasPrefix(s, "exportops_") {
+		return "", invalid("EXPORT_LOGS_TABLE", fmt.Sprintf("%q is not the name of a table of yours", s),
+			"use letters, digits and _; names that begin with exportops_ are ours")
+	}
+	return s, nil
+}
+
+func keyPrefix(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	if !cleanPrefix(strings.ReplaceAll(s, "{user_id}", "u")) || !strings.HasSuffix(s, "/") {
+		return "", invalid("EXPORT_KEY_PREFIX", fmt.Sprintf("%q is not a prefix of keys", s),
+			"use something like {user_id}/ or exports/{user_id}/, ending in /")
+	}
+	return s, nil
+}
+
+// cleanPrefix reports whether s is a/b or a/b/ without empty, . and .. parts.
+func cleanPrefix(s string) bool {
+	if strings.ContainsAny(s, "\\{}\x00") {
+		return false
+	}
+	for part := range strings.SplitSeq(strings.TrimSuffix(s, "/"), "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+var daysThenRest = regexp.MustCompile(`^([0-9]{1,6})d(.*)$`)
+
+// retention reads a Go duration, in front of which days may stand: 24h, 30d,
+// 1d12h.
+func retention(name, s string, least time.Duration) (time.Duration, error) {
+	hint := "use a duration such as 24h, 30d or 1d12h, from " + ShowDuration(least) + " to " + ShowDuration(century)
+	var d time.Duration
+	rest := s
+	if m := daysThenRest.FindStringSubmatch(s); m != nil {
+		n, err := strconv.ParseInt(m[1], 10, 64)
+		if err != nil {
+			return 0, invalid(name, fmt.Sprintf("%q is not a duration", s), hint)
+		}
+		d, rest = time.Duration(min(n, 2*centuryDays))*day, m[2]
+	}
+	if rest != "" || d == 0 {
+		more, err := time.ParseDuration(rest)
+		if err != nil || more < 0 {
+			return 0, invalid(name, fmt.Sprintf("%q is not a duration", s), hint)
+		}
+		d += min(more, 2*century)
+	}
+	if d < least || d > century {
+		return 0, invalid(name, fmt.Sprintf("%q is out of range", s), hint)
+	}
+	return d, nil
+}
+
+// ShowDuration writes a duration in days where it is whole days, else as Go
+// does.
+func ShowDuration(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	s := d.String()
+	s = strings.TrimSuffix(s, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(s, "m0s")]
+	return strings.TrimSuffix(s, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(s, "h0m")]
+}
+
+func oneOf(name, s string, accepted ...string) (string, error) {
+	if !slices.Contains(accepted, s) {
+		return "", invalid(name, fmt.Sprintf("%q is not accepted", s), "use "+strings.Join(accepted, " or "))
+	}
+	return s, nil
+}
+
+var fiveFields = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+
+// Next returns when the schedule of a job, as Config holds it, comes next after
+// an instant, in UTC; the zero time for a schedule that Parse would refuse.
+func Next(schedule string, after time.Time) time.Time {
+	parsed, err := fiveFields.Parse(schedule)
+	if err != nil {
+		return time.Time{}
+	}
+	return parsed.Next(after.UTC())
+}
+
+// schedule accepts five fields; a zone or a descriptor such as @daily would
+// say less plainly when the job runs.
+func schedule(name, s string) (string, error) {
+	if strings.Contains(s, "TZ=") || strings.HasPrefix(s, "@") {
+		return "", invalid(name, fmt.Sprintf("%q is not a cron expression of five fields", s), "use five fields in UTC, such as 0 2 * * *")
+	}
+	parsed, err := fiveFields.Parse(s)
+	if err != nil {
+		return "", invalid(name, fmt.Sprintf("%q is not a cron expression: %v", s, err), "use five fields in UTC, such as 0 2 * * *")
+	}
+	if parsed.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		return "", invalid(name, fmt.Sprintf("%q names a day that never comes", s), "use five fields in UTC, such as 0 2 * * *")
+	}
+	return strings.Join(strings.Fields(s), " "), nil
+}
+
+func address(s string) (string, error) {
+	const name, hint = "EXPORTOPS_ADDR", "use host:port, such as 127.0.0.1:8080 or :8080"
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", invalid(name, fmt.Sprintf("%q is not an address", s), hint)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", invalid(name, fmt.Sprintf("%q has no port from 0 to 65535", s), hint)
+	}
+	if strings.ContainsAny(host, "/ ") {
+		return "", invalid(name, fmt.Sprintf("%q is not an address", s), hint)
+	}
+	return s, nil
+}
