@@ -1,0 +1,81 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+func TestSummaries(t *testing.T) {
+	h := serve(t, options())
+	for name, path := range map[string]string{
+		"aggregate":         "/api/v1/metrics/aggregate?start=2025-10-01T00:00:00Z&end=2025-10-02T00:00:00.5%2B01:00&period=daily",
+		"aggregate_default": "/api/v1/metrics/aggregate",
+		"aggregate_day":     "/api/v1/metrics/aggregate?period=daily",
+		"failure_rate":      "/api/v1/metrics/failure-rate?lookback_minutes=30",
+		"failure_rate_none": "/api/v1/metrics/failure-rate?lookback_minutes=1",
+		"volume":            "/api/v1/metrics/volume?period=hourly&days=2",
+		"volume_default":    "/api/v1/metrics/volume",
+	} {
+		golden(t, "summaries/"+name, request{method: http.MethodGet, path: path, token: readToken}.send(h))
+	}
+	for path, says := range map[string]string{
+		"/api/v1/metrics/aggregate?start=2025-10-02T00:00:00Z&end=2025-10-01T00:00:00Z": "query.end",
+		"/api/v1/metrics/aggregate?start=now":                                           "query.start",
+		"/api/v1/metrics/aggregate?period=weekly":                                       "query.period",
+		"/api/v1/metrics/failure-rate?lookback_minutes=0":                               "query.lookback_minutes",
+		"/api/v1/metrics/volume?days=0":                                                 "query.days",
+		"/api/v1/metrics/volume?days=1e3":                                               "query.days",
+		"/api/v1/cleanup/log-statistics?retention_days=0":                               "query.retention_days",
+	} {
+		wantProblem(t, request{method: http.MethodGet, path: path, token: readToken}.send(h), http.StatusBadRequest, says)
+	}
+}
+
+func TestLogStatisticsGoByTheRetention(t *testing.T) {
+	o := options()
+	o.LogRetention = 48 * time.Hour
+	o.Logs = stub{logs: func(cut exportops.Time) (exportops.LogStatistics, error) {
+		return exportops.LogStatistics{EligibleForCleanup: 4, TotalSizeEstimateMB: 0.5, CutoffDate: cut}, nil
+	}}
+	h := serve(t, o)
+	golden(t, "summaries/log_statistics", request{method: http.MethodGet, path: "/api/v1/cleanup/log-statistics", token: readToken}.send(h))
+	golden(t, "summaries/log_statistics_30", request{method: http.MethodGet, path: "/api/v1/cleanup/log-statistics?retention_days=30", token: adminToken}.send(h))
+}
+
+func TestRuns(t *testing.T) {
+	run := exportops.Run{
+		ID: runID, Job: exportops.FileCleanup, State: exportops.RunDone, Trigger: exportops.ByCron, Params: json.RawMessage(`{}`),
+		Holder: "host 42", StartedAt: noon, FinishedAt: ptr(exportops.At(noon.Add(time.Second))), Result: json.RawMessage(`{"deleted_count":5}`),
+	}
+	var asked exportops.RunFilter
+	o := options()
+	o.Runs = stub{
+		run: func(id string) (exportops.Run, error) {
+			if id != runID {
+				return exportops.Run{}, &exportops.Error{Kind: exportops.KindNotFound, Message: "there is no such run"}
+			}
+			return run, nil
+		},
+		runs: func(f exportops.RunFilter) ([]exportops.Run, string, error) {
+			if f.Cursor == "bad" {
+				return nil, "", exportops.Invalid("cursor", "it is none that was returned with a page")
+			}
+			asked = f
+			return []exportops.Run{run}, "next", nil
+		},
+	}
+	h := serve(t, o)
+	golden(t, "runs/one", request{method: http.MethodGet, path: "/api/v1/runs/" + runID, token: readToken}.send(h))
+	golden(t, "runs/list", request{method: http.MethodGet, path: "/api/v1/runs?job=file-cleanup&state=done&limit=1&cursor=c", token: readToken}.send(h))
+	if want := (exportops.RunFilter{Job: exportops.FileCleanup, State: exportops.RunDone, Limit: 1, Cursor: "c"}); asked != want {
+		t.Errorf("asked for %+v", asked)
+	}
+	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs/" + exportID, token: readToken}.send(h), 404, "no such run")
+	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs/1", token: readToken}.send(h), 400, "path.id")
+	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?job=cleanup", token: readToken}.send(h), 400, "query.job")
+	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?cursor=bad", token: readToken}.send(h), 400, "query.cursor")
+}
