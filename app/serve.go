@@ -1,0 +1,122 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/config"
+	"github.com/exportops/exportops/httpapi"
+	"github.com/exportops/exportops/scheduler"
+)
+
+// The bounds of one request and of a stop. A job may work for
+// httpapi.DefaultBudget within its request; a stop ends it after the batch
+// that has begun.
+const (
+	readHeaderWithin = 10 * time.Second
+	readWithin       = 60 * time.Second
+	writeWithin      = httpapi.DefaultBudget + 30*time.Second
+	idleWithin       = 2 * time.Minute
+	stopWithin       = 25 * time.Second
+	maxHeaderBytes   = 64 << 10
+)
+
+// Serve listens on the configured address until ctx ends, and then stops: no
+// new requests, the active ones answered within 25 seconds, runs ended after
+// the batch they are in. It returns nil after such a stop. Listening is told
+// the address once requests are accepted; it may be nil.
+func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) error {
+	if err := a.config.CheckServe(dev); err != nil {
+		return err
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", a.config.Addr)
+	if err != nil {
+		return &exportops.Error{
+			Kind: exportops.KindUnavailable, Field: "EXPORTOPS_ADDR", Err: err,
+			Message: fmt.Sprintf("cannot listen on %s", a.config.Addr), Hint: "stop what uses the address, or choose another",
+		}
+	}
+	// Runs end with working, before the requests that wait for them.
+	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWorking()
+	handler, err := httpapi.New(a.api(working, dev))
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: readHeaderWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin,
+		IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	jobs, err := scheduler.Start(ctx, a.scheduling())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- server.Serve(l) }()
+	if listening != nil {
+		listening(l.Addr())
+	}
+	select {
+	case err = <-stopped: // it never stops by itself without an error
+		err = fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	stopWorking()
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
+	defer cancel()
+	return errors.Join(err, jobs.Stop(end), shutdown(end, server))
+}
+
+// shutdown lets active requests finish, and cuts off those that do not.
+func shutdown(ctx context.Context, server *http.Server) error {
+	if err := server.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("requests were still active %s after the stop: %w", stopWithin, err), server.Close())
+	}
+	return nil
+}
+
+// scheduling is what the scheduler works with. With the scheduler off it only
+// looks after runs whose processes died.
+func (a *App) scheduling() scheduler.Options {
+	o := scheduler.Options{DB: a.Store.Writer(), Runs: a.Store, Jobs: a.Jobs, Now: a.now, Log: a.log}
+	if !a.config.Scheduler {
+		return o
+	}
+	o.Schedules = make(map[exportops.Job]scheduler.Schedule, len(a.config.Schedules))
+	for job, expression := range a.config.Schedules {
+		o.Schedules[job] = scheduler.Schedule{
+			Expression: expression, Next: func(t time.Time) time.Time { return config.Next(expression, t) },
+		}
+	}
+	return o
+}
+
+func (a *App) api(base context.Context, dev bool) httpapi.Options {
+	return httpapi.Options{
+		Metrics: a.Metrics, Exports: a.Store, Runs: a.Store, Logs: a.Store, Jobs: a.Jobs, Ready: a.Ready,
+		Secrets: httpapi.Secrets{
+			Cron: secret(a.config.CronSecret), Ingest: secret(a.config.Ingest),
+			Read: secret(a.config.Read), Admin: secret(a.config.Admin),
+		},
+		Dev: dev, FileRetention: a.config.FileRetention, LogRetention: a.config.LogRetention,
+		Clock: a.now, Version: a.version, Logger: a.log, Base: base,
+	}
+}
+
+func secret(r config.Rotated) httpapi.Secret {
+	return httpapi.Secret{Current: r.Current.Reveal(), Previous: r.Previous.Reveal()}
+}
+
+// Ready reports what keeps the program from working: a database or a storage
+// that cannot be used.
+func (a *App) Ready(ctx context.Context) error {
+	_, err := a.Files.Check(ctx)
+	return errors.Join(a.Store.Ready(ctx), err)
+}

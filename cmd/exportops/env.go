@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/exportops/exportops/config"
+)
+
+// env is what every command works with.
+type env struct {
+	ctx            context.Context // one command, one context
+	stdin          io.Reader
+	stdout, stderr *printer
+	output         string
+	settings       config.Settings
+	fileErr        error
+}
+
+// readFile puts the settings file below the environment. Its mistakes are kept
+// for config, to be reported together with those in the values.
+func (e *env) readFile(k *kong.Context) error {
+	var path string
+	for _, flag := range k.Flags() {
+		if flag.Name == "config" {
+			path, _ = k.FlagValue(flag).(string)
+		}
+	}
+	values, err := config.ReadFile(path)
+	e.fileErr = err
+	k.AddResolver(config.Resolver(values))
+	return nil
+}
+
+// config returns the settings, or every mistake in them.
+func (e *env) config() (config.Config, error) {
+	c, err := e.settings.Parse()
+	if err = errors.Join(e.fileErr, err); err != nil {
+		return c, &usageError{err}
+	}
+	return c, nil
+}
+
+// asJSON reports whether answers are shown as JSON.
+func (e *env) asJSON() bool {
+	return e.output == "json" || (e.output == "auto" && !e.stdout.terminal())
+}

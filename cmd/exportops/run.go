@@ -1,0 +1,175 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/app"
+	"github.com/exportops/exportops/jobs"
+)
+
+type runCmd struct {
+	Job            string        `arg:"" enum:"metrics-aggregate,file-cleanup,log-cleanup" help:"metrics-aggregate, file-cleanup or log-cleanup"`
+	DryRun         bool          `name:"dry-run" help:"say what would be deleted, and delete nothing"`
+	Force          bool          `name:"force" help:"run although a guard refuses; this is recorded"`
+	ByAge          bool          `name:"by-age" help:"file-cleanup: delete by age, whatever the expiry says"`
+	RetentionHours *int          `name:"retention-hours" placeholder:"N" help:"file-cleanup: by age, of exports created more than N hours ago (EXPORT_FILE_RETENTION)"`
+	RetentionDays  *int          `name:"retention-days" placeholder:"N" help:"log-cleanup: of rows more than N days old (EXPORT_LOG_RETENTION)"`
+	User           string        `name:"user" placeholder:"ID" help:"log-cleanup: of every finished export of this user, whatever its age"`
+	Budget         time.Duration `name:"budget" placeholder:"DURATION" help:"stop after this long, with the rest left for the next run"`
+}
+
+func (c *runCmd) request(cfg retentions) (jobs.Request, error) {
+	r := jobs.Request{
+		Job: exportops.Job(c.Job), Trigger: exportops.ByCommand, RetentionHours: c.RetentionHours,
+		RetentionDays: c.RetentionDays, DryRun: c.DryRun, Force: c.Force, Budget: c.Budget,
+	}
+	if c.ByAge && c.RetentionHours == nil {
+		// A part of an hour keeps a file for the whole of it.
+		hours := int((cfg.file + time.Hour - 1) / time.Hour)
+		r.RetentionHours = &hours
+	}
+	if c.User != "" {
+		if r.Job != exportops.LogCleanup || c.RetentionDays != nil {
+			return r, exportops.Invalid("--user", "it goes with log-cleanup, and without --retention-days")
+		}
+		r.Job, r.UserID = exportops.UserLogCleanup, c.User
+	}
+	if c.Budget < 0 {
+		return r, exportops.Invalid("--budget", "%s is negative", c.Budget)
+	}
+	return r, r.Validate()
+}
+
+type retentions struct{ file time.Duration }
+
+// Run runs the job, or joins a run of it that is going on elsewhere.
+func (c *runCmd) Run(e *env) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	req, err := c.request(retentions{cfg.FileRetention})
+	if err != nil {
+		return &usageError{err}
+	}
+	shown := e.stderr.terminal()
+	if shown {
+		req.OnProgress = func(r jobs.Result) { e.stderr.printf("\r\033[K%s", progress(r)) }
+	}
+	return e.with(func(a *app.App) error {
+		answer, err := a.Jobs.Run(e.ctx, req)
+		if shown {
+			e.stderr.printf("\r\033[K")
+		}
+		if err != nil {
+			return err
+		}
+		if err := e.showRun(answer); err != nil {
+			return err
+		}
+		if answer.Failure != "" {
+			e.stderr.printf("error: %s\n", oneLine(answer.Failure))
+			return errSaid
+		}
+		if e.ctx.Err() != nil {
+			return errors.New("interrupted; run it again to go on")
+		}
+		return nil
+	})
+}
+
+func progress(r jobs.Result) string {
+	switch {
+	case r.Files != nil:
+		return fmt.Sprintf("%d files deleted, %d failed", r.Files.DeletedCount, r.Files.FailedCount)
+	case r.Logs != nil:
+		return fmt.Sprintf("%d log rows deleted, %d failed", r.Logs.DeletedCount, r.Logs.FailedCount)
+	case r.Rolls != nil:
+		return fmt.Sprintf("%d hours closed", r.Rolls.HoursClosed)
+	}
+	return ""
+}
+
+// showRun shows the result; of a run that is still going on, the run.
+func (e *env) showRun(a jobs.Answer) error {
+	switch {
+	case a.Pending:
+		return e.show(a.Run, func() { e.stdout.printf("run %s is still going on\n", a.Run.ID) })
+	case a.Result.Files != nil:
+		return e.show(a.Result.Files, func() { e.drawFiles(a.Result.Files) })
+	case a.Result.Logs != nil:
+		return e.show(a.Result.Logs, func() { e.drawLogs(a.Result.Logs) })
+	case a.Result.Rolls != nil:
+		return e.show(a.Result.Rolls, func() { e.drawRolls(a.Result.Rolls) })
+	}
+	return nil
+}
+
+func (e *env) drawFiles(r *exportops.FileCleanupResult) {
+	title := "file cleanup"
+	if r.DryRun {
+		title += " (dry run: nothing was deleted)"
+	}
+	e.table(title, nil, counts(
+		"found", r.TotalFound, "deleted", r.DeletedCount, "failed", r.FailedCount, "would be deleted", r.WouldDelete, "already absent", r.AlreadyAbsent,
+		"without a file", r.NoFile, "changed meanwhile", r.Changed, "file shared with a live export", r.Shared,
+		"implausible expiry", r.Implausible, "quarantined", r.Quarantined, "claimed by another run", r.InFlight,
+		"remaining", r.Remaining, "rows expired", r.LogsUpdated,
+	))
+	e.stdout.printf("%s freed in %s\n", byteSize(float64(r.BytesFreed)), millis(float64(r.DurationMS)))
+	for _, x := range r.Errors {
+		e.stdout.printf("  %s: %s\n", oneLine(x.ExportID), oneLine(x.Error))
+	}
+	e.drawRest(r.ErrorsTotal-int64(len(r.Errors)), r.Complete)
+}
+
+func (e *env) drawLogs(r *exportops.LogCleanupResult) {
+	title := "log cleanup"
+	if r.DryRun {
+		title += " (dry run: nothing was deleted)"
+	}
+	e.table(title, nil, counts(
+		"found", r.TotalFound, "deleted", r.DeletedCount, "failed", r.FailedCount, "would be deleted", r.WouldDelete, "kept: in progress", r.KeptInProgress,
+		"kept: file may exist", r.KeptFileMayExist, "kept: held", r.KeptHeld, "remaining", r.Remaining,
+		"files deleted", r.FilesDeleted, "files absent", r.FilesAbsent, "archived", r.ArchivedCount,
+	))
+	for _, x := range r.Errors {
+		e.stdout.printf("  %s: %s\n", oneLine(x.LogID), oneLine(x.Error))
+	}
+	e.drawRest(r.ErrorsTotal-int64(len(r.Errors)), r.Complete)
+}
+
+func (e *env) drawRolls(r *exportops.AggregateResult) {
+	e.drawSummary(r.Metrics)
+	e.table("rollups", nil, [][]string{{"hours closed", number(r.HoursClosed)}, {"exports observed", number(r.Observed)}})
+	if r.FailureAlert != nil && r.FailureAlert.Alert {
+		e.stdout.printf("the failure rate of %s is above %s\n", percent(r.FailureAlert.FailureRate), percent(r.FailureAlert.Threshold))
+	}
+	e.drawRest(0, r.Complete)
+}
+
+func (e *env) drawRest(errs int64, complete bool) {
+	if errs > 0 {
+		e.stdout.printf("  and %d more\n", errs)
+	}
+	if !complete {
+		e.stdout.printf("not complete: run it again to go on\n")
+	}
+}
+
+// counts makes rows of names and numbers. What is zero is left out, the first
+// three aside.
+func counts(pairs ...any) [][]string {
+	var rows [][]string
+	for i := 0; i+1 < len(pairs); i += 2 {
+		name, _ := pairs[i].(string)
+		n, _ := pairs[i+1].(int64)
+		if n != 0 || i < 6 {
+			rows = append(rows, []string{name, number(n)})
+		}
+	}
+	return rows
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/sqlite"
+)
+
+type runsCmd struct {
+	ID     string `arg:"" optional:"" name:"run-id" help:"show this one"`
+	Job    string `name:"job" placeholder:"JOB" help:"metrics-aggregate, file-cleanup, log-cleanup or user-log-cleanup"`
+	State  string `name:"state" placeholder:"STATE" help:"running, done, partial, failed, refused, skipped or missed"`
+	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"at most so many, 1 to 500 (${default})"`
+	Cursor string `name:"cursor" placeholder:"CURSOR" help:"go on where the page before ended"`
+}
+
+// Run lists runs, newest first, or shows one.
+func (c *runsCmd) Run(e *env) error {
+	return e.withStore(func(s *sqlite.Store) error {
+		if c.ID != "" {
+			r, err := s.Run(e.ctx, c.ID)
+			if err != nil {
+				return err
+			}
+			return e.show(r, func() { e.drawRun(r) })
+		}
+		page, next, err := s.Runs(e.ctx, exportops.RunFilter{
+			Job: exportops.Job(c.Job), State: exportops.RunState(c.State), Limit: c.Limit, Cursor: c.Cursor,
+		})
+		if err != nil {
+			return err
+		}
+		if page == nil {
+			page = []exportops.Run{}
+		}
+		answer := struct {
+			Runs       []exportops.Run `json:"runs"`
+			NextCursor string          `json:"next_cursor"`
+		}{page, next}
+		return e.show(answer, func() {
+			rows := make([][]string, len(page))
+			for i, r := range page {
+				rows[i] = []string{r.ID, string(r.Job), string(r.State), string(r.Trigger), instant(&r.StartedAt), took(r), shorten(r.Error, 50)}
+			}
+			e.table("runs", strings.Split("run,job,state,trigger,started,took,error", ","), rows)
+			e.drawNext(next)
+		})
+	})
+}
+
+func took(r exportops.Run) string {
+	if r.FinishedAt == nil || r.StartedAt.IsZero() {
+		return "–"
+	}
+	return r.FinishedAt.Sub(r.StartedAt.Time).String()
+}
+
+func (e *env) drawRun(r exportops.Run) {
+	rows := [][]string{
+		{"job", string(r.Job)},
+		{"state", string(r.State)},
+		{"trigger", string(r.Trigger)},
+		{"slot", instant(r.Slot)},
+		{"holder", r.Holder},
+		{"started", instant(&r.StartedAt)},
+		{"finished", instant(r.FinishedAt)},
+		{"parameters", string(r.Params)},
+		{"result", string(r.Result)},
+	}
+	if r.Forced {
+		rows = append(rows, []string{"forced", "yes"})
+	}
+	if r.Error != "" {
+		rows = append(rows, []string{"error", r.Error})
+	}
+	e.table("run "+r.ID, nil, rows)
+}
