@@ -1,0 +1,49 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Tools are built at pinned versions into a folder that git ignores.
+BIN := $(CURDIR)/.cache/bin
+LINT_VERSION := 2.15.0
+LINT := $(BIN)/golangci-lint
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 20s
+ARGS ?=
+
+.PHONY: help build demo test lint check bench fuzz ci tools
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build ./bin/exportops, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/exportops ./cmd/exportops
+
+demo: build ## the whole life of an export on this machine (ARGS="..." goes to it)
+	./bin/exportops demo $(ARGS)
+
+test: ## vet, and every test with the race detector
+	go vet ./...
+	.ci/backends sqlite disk
+	go test -race ./...
+
+lint: tools ## formatting, imports, static analysis
+	$(LINT) run ./...
+
+check: lint test ## what every commit must pass
+
+bench: ## every benchmark, with allocations
+	go test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
+			echo "$$dir $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+ci: ## what the build server runs
+	.ci/run
+
+tools:
+	@$(LINT) version 2>/dev/null | grep -q 'version $(LINT_VERSION) ' || \
+		GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
