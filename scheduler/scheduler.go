@@ -142,4 +142,5 @@ func (h *atLeastWarn) Enabled(ctx context.Context, l slog.Level) bool {
 func (h *atLeastWarn) WithAttrs(a []slog.Attr) slog.Handler {
 	return &atLeastWarn{h.Handler.WithAttrs(a)}
 }
+
 func (h *atLeastWarn) WithGroup(n string) slog.Handler { return &atLeastWarn{h.Handler.WithGroup(n)} }

@@ -30,6 +30,7 @@ type cli struct {
 	Config string `name:"config" env:"EXPORTOPS_CONFIG" placeholder:"FILE" help:"settings file (exportops.yaml, where there is one)"`
 	Output string `name:"output" short:"o" enum:"auto,json,table" default:"auto" placeholder:"auto|json|table" help:"how answers are shown: auto is table on a terminal, else json"`
 
+	Demo     demoCmd     `cmd:"" help:"Show it all: an application that exports, the three jobs, and what they did."`
 	Serve    serveCmd    `cmd:"" help:"Run the server: the API, the cron endpoints and the schedule."`
 	Run      runCmd      `cmd:"" help:"Run a job now."`
 	Metrics  metricsCmd  `cmd:"" help:"Show the metrics of an interval."`

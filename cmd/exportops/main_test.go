@@ -35,10 +35,12 @@ func TestCommands(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"sql":     sqlCommand,
-			"jsonhas": jsonHas,
-			"repeat":  repeat,
-			"waitfor": waitFor,
+			"sql":      sqlCommand,
+			"jsonhas":  jsonHas,
+			"same":     same,
+			"repeat":   repeat,
+			"waitfor":  waitFor,
+			"waittext": waitText,
 		},
 	})
 }
@@ -72,6 +74,28 @@ func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := db.Exec(statement)
 		ts.Check(err)
 	}
+}
+
+// same compares numbers of a JSON file with what a query counts:
+// same file path [- path]... = database query.
+func same(ts *testscript.TestScript, neg bool, args []string) {
+	n := len(args) - 3
+	if neg || n < 2 || args[n] != "=" {
+		ts.Fatalf("usage: same file path [- path]... = database query")
+	}
+	var doc any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &doc))
+	var told int64
+	for i, sign := 1, int64(1); i < n; i++ {
+		if args[i] == "-" {
+			sign = -1
+			continue
+		}
+		v, err := strconv.ParseInt(at(doc, strings.Split(args[i], ".")), 10, 64)
+		ts.Check(err)
+		told += sign * v
+	}
+	sqlCommand(ts, false, []string{args[n+1], args[n+2], "=", strconv.FormatInt(told, 10)})
 }
 
 // jsonHas looks for path=value in a file, or in stdout, that holds JSON.
@@ -134,6 +158,21 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 		<-tick.C
 	}
 	ts.Fatalf("%s does not answer: %s", args[0], last)
+}
+
+// waitText waits until a file holds a text.
+func waitText(ts *testscript.TestScript, _ bool, args []string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	var last []byte
+	for range 3000 {
+		var err error
+		if last, err = os.ReadFile(ts.MkAbs(args[0])); err == nil && bytes.Contains(last, []byte(args[1])) {
+			return
+		}
+		<-tick.C
+	}
+	ts.Fatalf("%s does not say %q: %s", args[0], args[1], last)
 }
 
 // repeat appends a text n times to a file; {} in it counts up.
