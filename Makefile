@@ -21,9 +21,10 @@ build: ## build ./bin/exportops, one static binary
 demo: build ## the whole life of an export on this machine (ARGS="..." goes to it)
 	./bin/exportops demo $(ARGS)
 
-test: ## vet, and every test with the race detector
+test: ## every test with the race detector; installs what it needs beside Go
+	scripts/setup
 	go vet ./...
-	.ci/backends sqlite disk
+	scripts/backends sqlite disk
 	go test -race ./...
 
 lint: tools ## formatting, imports, static analysis
