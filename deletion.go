@@ -187,6 +187,10 @@ type DeletionStore interface {
 	// KeyRows yields rows that are completed or in progress and name a file;
 	// with since set, only those whose timestamp is not before it.
 	KeyRows(ctx context.Context, since Time) iter.Seq2[KeyRow, error]
+	// ForgetDeletions deletes entries that ended before the given time and whose
+	// log row is gone: of a page by id, after the given one. It returns how many,
+	// and the id to go on after, 0 at the end.
+	ForgetDeletions(ctx context.Context, c Checkpoint, before Time, after int64, limit int) (n, last int64, err error)
 	// Deletions returns ledger entries, newest first.
 	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
 }
@@ -232,6 +236,11 @@ type LogStore interface {
 	// are sealed.
 	DeleteLogRows(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int,
 		decide func(LogRow) LogVerdict) (LogPage, error)
+	// DeleteLoneMetrics deletes metrics of exports that have no row, finished,
+	// and are held by a rollup: of a page in an order of its own, after the cursor.
+	// The hours that counted them are sealed. It returns how many exports it was
+	// about, and the cursor of the next page, "" after the last.
+	DeleteLoneMetrics(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int) (int64, Cursor, error)
 	// LogStatistics counts the finished exports with a timestamp before cut,
 	// those aside that say completed and name a file.
 	LogStatistics(ctx context.Context, cut Time) (LogStatistics, error)

@@ -119,6 +119,10 @@ const (
 	Replayed Beginning = "replayed"  // the same Idempotency-Key succeeded within a day
 )
 
+// KeepRecords is how long runs are kept, and entries of the ledger after their
+// log row.
+const KeepRecords = 400 * 24 * time.Hour
+
 // ReplayFor is how long a success is replayed to its Idempotency-Key.
 const ReplayFor = 24 * time.Hour
 
@@ -156,6 +160,9 @@ type RunStore interface {
 	RecordSlots(ctx context.Context, j Job, slots []Time, state RunState, now Time) error
 	// AbandonedRuns returns the active runs whose holders' leases are over.
 	AbandonedRuns(ctx context.Context, now Time) ([]Run, error)
+	// ForgetRuns deletes runs that ended before the given time, at most limit,
+	// and returns how many. The last slot of each job stays.
+	ForgetRuns(ctx context.Context, c Checkpoint, before Time, limit int) (int64, error)
 	// EndAbandoned ends such a run as failed; nothing happens to any other.
 	EndAbandoned(ctx context.Context, id string, now Time) error
 }
@@ -227,6 +234,7 @@ type LogCleanupResult struct {
 	Remaining         int64 `json:"remaining"`
 	FilesDeleted      int64 `json:"files_deleted"` // of rows that named a file nobody had confirmed
 	FilesAbsent       int64 `json:"files_absent"`
+	LoneMetrics       int64 `json:"lone_metrics_deleted"` // of exports that never had a row
 
 	Errors      []LogError `json:"errors"` // the first 100
 	ErrorsTotal int64      `json:"errors_total"`
@@ -241,7 +249,7 @@ type LogCleanupResult struct {
 func (r *LogCleanupResult) Resume() {
 	*r = LogCleanupResult{
 		DeletedCount: r.DeletedCount, ArchivedCount: r.ArchivedCount, ArchivedSizeBytes: r.ArchivedSizeBytes,
-		FilesDeleted: r.FilesDeleted, FilesAbsent: r.FilesAbsent,
+		FilesDeleted: r.FilesDeleted, FilesAbsent: r.FilesAbsent, LoneMetrics: r.LoneMetrics,
 	}
 }
 

@@ -40,6 +40,9 @@ func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *expor
 		return fmt.Errorf("roll up the hours before: %w", err)
 	}
 	done, err := r.deleteRows(ctx)
+	if err == nil && done {
+		done, err = r.deleteLone(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -120,6 +120,9 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 			return logsEnding(result.Logs), err
 		}
 		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
+		if err == nil && req.Job == exportops.LogCleanup {
+			err = r.forget(ctx, work)
+		}
 		return logsEnding(result.Logs), err
 	}
 	if result.Rolls == nil {

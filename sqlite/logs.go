@@ -109,15 +109,6 @@ func (s *Store) deleteRows(ctx context.Context, tx *sql.Tx, rows []any, exports 
 	if len(rows) == 0 {
 		return nil
 	}
-	exportList, err := jsonList(exports)
-	if err != nil {
-		return err
-	}
-	if err := execList(ctx, tx, `UPDATE exportops_rollup_hours SET sealed = 1 WHERE sealed = 0 AND start IN (
-		SELECT m.counted_hour FROM json_each(?) j CROSS JOIN exportops_export_metrics m
-			ON m.export_id = j.value AND m.counted_hour IS NOT NULL)`, exportList); err != nil {
-		return fmt.Errorf("seal hours: %w", err)
-	}
 	rowList, err := jsonList(rows)
 	if err != nil {
 		return err
@@ -125,8 +116,23 @@ func (s *Store) deleteRows(ctx context.Context, tx *sql.Tx, rows []any, exports 
 	if err := execList(ctx, tx, s.sql(`DELETE FROM {logs} WHERE {row} IN (SELECT value FROM json_each(?))`), rowList); err != nil {
 		return fmt.Errorf("delete log rows: %w", err)
 	}
+	return deleteMetrics(ctx, tx, exports)
+}
+
+// deleteMetrics deletes the metrics of exports and seals the hours that counted
+// them.
+func deleteMetrics(ctx context.Context, tx *sql.Tx, exports []string) error {
+	list, err := jsonList(exports)
+	if err != nil {
+		return err
+	}
+	if err := execList(ctx, tx, `UPDATE exportops_rollup_hours SET sealed = 1 WHERE sealed = 0 AND start IN (
+		SELECT m.counted_hour FROM json_each(?) j CROSS JOIN exportops_export_metrics m
+			ON m.export_id = j.value AND m.counted_hour IS NOT NULL)`, list); err != nil {
+		return fmt.Errorf("seal hours: %w", err)
+	}
 	if err := execList(ctx, tx, `DELETE FROM exportops_export_metrics
-		WHERE export_id IN (SELECT value FROM json_each(?))`, exportList); err != nil {
+		WHERE export_id IN (SELECT value FROM json_each(?))`, list); err != nil {
 		return fmt.Errorf("delete metrics: %w", err)
 	}
 	return nil

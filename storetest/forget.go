@@ -1,0 +1,135 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+func testForget(t *testing.T, open func(testing.TB) Fixture) {
+	t.Run("lone_metrics_go_once_their_hour_holds_them", func(t *testing.T) { forgetLone(t, open(t)) })
+	t.Run("old_runs_go_and_the_last_slot_stays", func(t *testing.T) { forgetRuns(t, open(t)) })
+	t.Run("old_deletions_go_after_their_row", func(t *testing.T) { forgetDeletions(t, open(t)) })
+}
+
+// heldRun begins a run and returns a checkpoint of it.
+func heldRun(t testing.TB, f Fixture, now exportops.Time) exportops.Checkpoint {
+	t.Helper()
+	_, fence, _, err := f.Store.BeginRun(t.Context(), exportops.RunRequest{
+		Job: exportops.LogCleanup, Lane: exportops.NewID(), Params: []byte(`{}`), Trigger: exportops.ByCommand,
+		Holder: "storetest", Now: now, Lease: time.Minute,
+	})
+	must(t, err)
+	return exportops.Checkpoint{Fence: fence, Now: now, Lease: time.Minute}
+}
+
+func forgetLone(t *testing.T, f Fixture) {
+	row := Row{}.Complete(noon)
+	f.Insert(t, row)
+	user := exportops.NewID()
+	of := func(at exportops.Time, status exportops.Status, change ...func(*exportops.Metric)) exportops.Metric {
+		return metric(append(change, func(m *exportops.Metric) { m.Timestamp, m.Status = at, status })...)
+	}
+	old := of(noon, exportops.Completed, func(m *exportops.Metric) { m.UserID = user })
+	record(t, f,
+		old, of(noon, exportops.Failed), of(noon, exportops.Processing), // the last is under way
+		of(noon, exportops.Completed, func(m *exportops.Metric) { m.ExportID = row.ExportID }),
+		of(after(noon, time.Hour), exportops.Completed), // its hour is dirty
+		of(after(noon, 3*time.Hour), exportops.Completed),
+	)
+	cp := heldRun(t, f, noon)
+	all := func(s exportops.LogSelection) (n int64) {
+		t.Helper()
+		var next exportops.Cursor
+		for {
+			deleted, after, err := f.Store.DeleteLoneMetrics(t.Context(), cp, s, next, 1)
+			must(t, err)
+			n += deleted
+			if next = after; next == "" {
+				return n
+			}
+		}
+	}
+	cut := exportops.LogSelection{Cut: after(noon, 2*time.Hour)}
+	if n := all(cut); n != 0 {
+		t.Fatalf("%d were deleted that no rollup held", n)
+	}
+	write(t, f, exportops.Rollup{Start: noon}, stateOf(t, f, noon).Version, true)
+	if n := all(exportops.LogSelection{UserID: user}); n != 1 {
+		t.Fatalf("%d of the user's were deleted, want 1", n)
+	}
+	if n := all(cut); n != 1 {
+		t.Fatalf("%d were deleted, want the failed one", n)
+	}
+	if n := f.Count(t, `SELECT count(*) FROM exportops_export_metrics`); n != 4 {
+		t.Fatalf("%d metrics are left, want 4", n)
+	}
+	if !stateOf(t, f, noon).Sealed {
+		t.Fatal("the hour was not sealed")
+	}
+	if _, _, err := f.Store.DeleteLoneMetrics(t.Context(), exportops.Checkpoint{Now: noon}, cut, "", 10); err != nil {
+		t.Fatalf("nothing to delete needs no fence: %v", err)
+	}
+	write(t, f, exportops.Rollup{Start: after(noon, time.Hour)}, stateOf(t, f, after(noon, time.Hour)).Version, true)
+	if _, _, err := f.Store.DeleteLoneMetrics(t.Context(), exportops.Checkpoint{Now: noon}, cut, "", 10); err == nil {
+		t.Fatal("a metric was deleted by nobody's run")
+	}
+}
+
+func forgetRuns(t *testing.T, f Fixture) {
+	must(t, f.Store.RecordSlots(t.Context(), exportops.FileCleanup, []exportops.Time{noon, after(noon, time.Hour)}, exportops.RunMissed, noon))
+	for range 3 {
+		cp := heldRun(t, f, noon)
+		_, err := f.Store.FinishRun(t.Context(), cp, exportops.RunDone, "")
+		must(t, err)
+	}
+	late := heldRun(t, f, after(noon, 48*time.Hour))
+	_, err := f.Store.FinishRun(t.Context(), late, exportops.RunDone, "")
+	must(t, err)
+	cp := heldRun(t, f, noon) // active, however old
+	var total int64
+	for {
+		n, err := f.Store.ForgetRuns(t.Context(), cp, after(noon, 24*time.Hour), 2)
+		must(t, err)
+		if total += n; n == 0 {
+			break
+		}
+	}
+	if left := f.Count(t, `SELECT count(*) FROM exportops_runs`); total != 4 || left != 3 {
+		t.Fatalf("%d were forgotten and %d are left, want 4 and 3", total, left)
+	}
+	since, err := f.Store.Schedule(t.Context(), exportops.FileCleanup, "* * * * *", after(noon, -time.Hour))
+	must(t, err)
+	if !since.Equal(after(noon, time.Hour).Time) {
+		t.Fatalf("the watermark is %s, want the last slot", since)
+	}
+}
+
+func forgetDeletions(t *testing.T, f Fixture) {
+	row := Row{}.Complete(noon)
+	f.Insert(t, row)
+	entry := func(export, state string, at exportops.Time) {
+		f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, row_status, run_id, token,
+			attempts, claimed_at, finished_at) VALUES (?, '', 'expiry', ?, 's', 'b', ?, 'completed', 'r', 1, 1, ?, ?)`,
+			export, state, exportops.NewID(), at.String(), at.String())
+	}
+	entry(row.ExportID, "deleted", noon)
+	entry(exportops.NewID(), "deleted", noon)
+	entry(exportops.NewID(), "claimed", noon)
+	entry(exportops.NewID(), "failed", noon)
+	entry(exportops.NewID(), "deleted", after(noon, 48*time.Hour))
+	cp := heldRun(t, f, noon)
+	var total, last int64
+	for {
+		n, next, err := f.Store.ForgetDeletions(t.Context(), cp, after(noon, 24*time.Hour), last, 1)
+		must(t, err)
+		total += n
+		if last = next; last == 0 {
+			break
+		}
+	}
+	if left := f.Count(t, `SELECT count(*) FROM exportops_deletions`); total != 2 || left != 3 {
+		t.Fatalf("%d were forgotten and %d are left, want 2 and 3", total, left)
+	}
+}
