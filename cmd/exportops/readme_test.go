@@ -112,4 +112,3 @@ func TestTheREADMEShowsTheClientAsItIs(t *testing.T) {
 		}
 	}
 }
-
