@@ -118,6 +118,9 @@ func (s *server) createExport(ctx context.Context, _ *struct{}) (*exportOutput, 
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkFile(e.FileURL, e.UserID); err != nil {
+		return nil, err
+	}
 	if e, err = s.Exports.CreateExport(ctx, e); err != nil {
 		return nil, err
 	}
@@ -137,7 +140,28 @@ func (s *server) updateExport(ctx context.Context, in *exportPath) (*exportOutpu
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
+	if u.FileURL != nil {
+		e, err := s.Exports.Export(ctx, id)
+		if err == nil {
+			err = s.checkFile(u.FileURL, e.UserID)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	now := s.now()
 	e, err := s.Exports.UpdateExport(ctx, id, u, exportops.At(now.Add(s.FileRetention)), now)
 	return &exportOutput{Body: e}, err
+}
+
+// checkFile refuses a file that no cleanup would ever delete, while whoever
+// wrote it is there to correct it.
+func (s *server) checkFile(fileURL *string, userID string) error {
+	if why := s.Locator.Resolve(fileURL, userID).Refused; why != "" {
+		return &exportops.Error{
+			Kind: exportops.KindInvalid, Field: "file_url", Message: why,
+			Hint: "send a key relative to the storage folder, such as 2026/export.jsonl",
+		}
+	}
+	return nil
 }

@@ -219,3 +219,27 @@ func TestBodiesOfAnotherKind(t *testing.T) {
 	w := request{method: http.MethodPost, path: "/api/v1/exports", token: ingestToken, header: []string{"Content-Type", "Application/JSON; charset=UTF-8"}}.send(h)
 	wantProblem(t, w, http.StatusBadRequest, "not JSON")
 }
+
+func TestAFileThatNoCleanupWouldDeleteIsRefused(t *testing.T) {
+	o := withStore(t)
+	o.Locator = exportops.Locator{KeyPrefix: "{user_id}/", Root: "/srv/exports", Hosts: []string{"files.example.com"}}
+	h := serve(t, o)
+	create(t, h, `{"export_id":"`+exportID+`","user_id":"`+userID+`","format":"csv","file_url":"`+userID+`/a.csv"}`)
+	path := "/api/v1/exports/" + exportID
+	for name, url := range map[string]string{
+		"parent": userID + "/../a.csv", "encoded_parent": userID + "/%2e%2e%2fa.csv", "backslash": userID + `\\a.csv`,
+		"absolute": "/etc/passwd", "another_host": "https://elsewhere.example.com/exports/" + userID + "/a.csv",
+		"another_bucket": "s3://other/" + userID + "/a.csv", "outside_the_root": "file:///etc/passwd", "another_user": otherExport + "/a.csv",
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"user_id":"` + userID + `","format":"csv","file_url":"` + url + `"}`
+			wantProblem(t, request{method: http.MethodPost, path: "/api/v1/exports", token: ingestToken, body: body}.send(h), 422, "body.file_url: ")
+			body = `{"file_url":"` + url + `"}`
+			wantProblem(t, request{method: http.MethodPatch, path: path, token: ingestToken, body: body}.send(h), 422, "body.file_url: ")
+		})
+	}
+	w := request{method: http.MethodPatch, path: path, token: ingestToken, body: `{"file_url":"s3://exports/` + userID + `/b.csv"}`}.send(h)
+	if got := decodeExport(t, w).FileURL; *got != "s3://exports/"+userID+"/b.csv" {
+		t.Errorf("the file is %q", *got)
+	}
+}

@@ -62,6 +62,9 @@ type Options struct {
 	// messages are shown to anybody.
 	Ready func(context.Context) error
 
+	// Locator says which files are ours: an export that names another is refused.
+	Locator exportops.Locator
+
 	Secrets Secrets
 	// Dev leaves /api/v1 open to requests that name a loopback host. The cron
 	// endpoints ask for their secret all the same.

@@ -193,8 +193,8 @@ func (d *doctor) jobs(cfg config.Config, store *sqlite.Store) {
 		switch {
 		case last == nil:
 			d.say(check, note, how, "it has not run yet; it is due at %s", exportops.At(next))
-		case last.State == exportops.RunFailed:
-			d.say(check, wrong, "see exportops runs "+last.ID, "its last run, at %s, failed: %s", last.StartedAt, last.Error)
+		case last.State == exportops.RunFailed || last.State == exportops.RunRefused:
+			d.say(check, wrong, "see exportops runs "+last.ID, "its last run, at %s, %s: %s", last.StartedAt, last.State, last.Error)
 		case d.now.Sub(last.StartedAt.Time) > late:
 			d.say(check, wrong, how, "its last run was at %s, and it is due every %s", last.StartedAt, config.ShowDuration(late/2))
 		default:
