@@ -74,10 +74,10 @@ func (r Row) Complete(asked exportops.Time) Row {
 	if r.UpdatedAt == "" {
 		r.UpdatedAt = r.CreatedAt
 		if t, ok := exportops.ParseStoredTime(r.CreatedAt); ok && !exportops.Status(r.Status).InProgress() {
-			r.UpdatedAt = exportops.At(t.Add(twoSeconds)).String()
+			r.UpdatedAt = exportops.At(t.Add(took)).String()
 		}
 	}
 	return r
 }
 
-const twoSeconds = 2 * time.Second
+const took = 2 * time.Second
