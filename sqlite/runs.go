@@ -68,7 +68,7 @@ func beginRun(ctx context.Context, tx *sql.Tx, r exportops.RunRequest) (
 ) {
 	active, err := scanRun(tx.QueryRowContext(ctx,
 		`SELECT `+runColumns+` FROM exportops_runs WHERE lane = ? AND state = 'running'`, r.Lane).Scan)
-	switch same := string(active.Params) == string(r.Params); {
+	switch same := active.Job == r.Job && string(active.Params) == string(r.Params); {
 	case errors.Is(err, sql.ErrNoRows):
 	case err != nil:
 		return run, fence, "", err
@@ -86,8 +86,12 @@ func beginRun(ctx context.Context, tx *sql.Tx, r exportops.RunRequest) (
 	default:
 		// The dead run's claims are recovered by whichever run comes next; its
 		// own parameters are nobody's wish any more.
-		if err := endRun(ctx, tx, active, r.Now); err != nil {
+		ended, err := endRun(ctx, tx, active, r.Now)
+		if err != nil {
 			return run, fence, "", err
+		}
+		if r.Slot != nil && ended.Job == r.Job && ended.Slot != nil && ended.Slot.Equal(r.Slot.Time) {
+			return ended, fence, exportops.Replayed, nil // a slot never runs twice
 		}
 	}
 	run, fence, err = insertRun(ctx, tx, r)
@@ -116,14 +120,14 @@ func (s *Store) earlierRun(ctx context.Context, tx *sql.Tx, r exportops.RunReque
 		return runRow{}, false, nil
 	case err != nil:
 		return runRow{}, false, err
-	case run.State == exportops.RunFailed || run.State == exportops.RunRefused:
-		return runRow{}, false, nil // it is tried again
 	case run.Job != r.Job || string(run.Params) != string(r.Params):
 		return runRow{}, false, &exportops.Error{
 			Kind: exportops.KindConflict, Field: "Idempotency-Key",
 			Message: fmt.Sprintf("it was used for run %s, which is another job or has other parameters", run.ID),
 			Hint:    "send a new key with each new request",
 		}
+	case run.State == exportops.RunFailed || run.State == exportops.RunRefused:
+		return runRow{}, false, nil // it is tried again
 	}
 	return run, run.Finished(), nil
 }
@@ -176,11 +180,15 @@ func takeOver(ctx context.Context, tx *sql.Tx, dead runRow, r exportops.RunReque
 	return run.Run, exportops.Fence{RunID: run.ID, Token: run.token}, nil
 }
 
-func endRun(ctx context.Context, tx *sql.Tx, dead runRow, now exportops.Time) error {
-	_, err := tx.ExecContext(ctx, `
+func endRun(ctx context.Context, tx *sql.Tx, dead runRow, now exportops.Time) (exportops.Run, error) {
+	ended, err := scanRun(tx.QueryRowContext(ctx, `
 		UPDATE exportops_runs SET state = 'failed', token = token + 1, finished_at = ?, lease_until = NULL,
-			error = 'its process ended without finishing it' WHERE seq = ?`, now.String(), dead.seq)
-	return err
+			error = 'its process ended without finishing it' WHERE seq = ? RETURNING `+runColumns,
+		now.String(), dead.seq).Scan)
+	if err != nil {
+		return exportops.Run{}, fmt.Errorf("end run %s: %w", dead.ID, err)
+	}
+	return ended.Run, nil
 }
 
 // Renew implements exportops.RunStore.

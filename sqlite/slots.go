@@ -102,7 +102,8 @@ func (s *Store) EndAbandoned(ctx context.Context, id string, now exportops.Time)
 		if err != nil {
 			return err
 		}
-		return endRun(ctx, tx, r, now)
+		_, err = endRun(ctx, tx, r, now)
+		return err
 	})
 }
 

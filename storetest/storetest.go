@@ -75,10 +75,10 @@ func (r Row) Complete(asked exportops.Time) Row {
 	if r.UpdatedAt == "" {
 		r.UpdatedAt = r.CreatedAt
 		if t, ok := exportops.ParseStoredTime(r.CreatedAt); ok && !exportops.Status(r.Status).InProgress() {
-			r.UpdatedAt = exportops.At(t.Add(rowTook)).String()
+			r.UpdatedAt = exportops.At(t.Add(took)).String()
 		}
 	}
 	return r
 }
 
-const rowTook = 2 * time.Second
+const took = 2 * time.Second
