@@ -157,7 +157,7 @@ func (w *World) Dump() []string {
 			}
 			line := []any{table}
 			for _, v := range values {
-				line = append(line, *v.(*any)) //nolint:errcheck // put there above
+				line = append(line, *v.(*any))
 			}
 			out = append(out, fmt.Sprintln(line...))
 			return nil
