@@ -200,7 +200,7 @@ type FileCleanupResult struct {
 func (r *FileCleanupResult) Resume() {
 	*r = FileCleanupResult{
 		DeletedCount: r.DeletedCount, LogsUpdated: r.LogsUpdated, AlreadyAbsent: r.AlreadyAbsent, NoFile: r.NoFile,
-		Recovered: r.Recovered, BytesFreed: r.BytesFreed,
+		Changed: r.Changed, Recovered: r.Recovered, BytesFreed: r.BytesFreed,
 	}
 }
 

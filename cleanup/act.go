@@ -35,6 +35,9 @@ func (r *fileRun) actAndSettle(ctx context.Context, claims []*exportops.Deletion
 	// run that takes over goes on from.
 	counted := *r.res
 	count(&counted, batch)
+	if guards != nil {
+		counted.Recovered += int64(len(batch))
+	}
 	cp, err := r.checkpoint(r.work, counted)
 	if err != nil {
 		return err
@@ -45,12 +48,20 @@ func (r *fileRun) actAndSettle(ctx context.Context, claims []*exportops.Deletion
 		return fmt.Errorf("record outcomes: %w", err)
 	}
 	r.pace.took(time.Since(began))
-	for _, s := range settled {
-		if s.RowUnlike {
-			counted.LogsUpdated--
+	for i, s := range settled {
+		if !s.RowUnlike {
+			continue
+		}
+		counted.LogsUpdated--
+		if batch[i].Claim == nil { // nothing came of it at all
+			counted.NoFile--
+			counted.Changed++
 		}
 	}
 	*r.res = counted
+	if guards != nil {
+		r.recoveredAs(batch)
+	}
 	r.work.report(*r.res)
 	return nil
 }

@@ -36,7 +36,7 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 	if err := checkRoot(ctx, d.Store, d.Files, d.Locator); err != nil {
 		return res, err
 	}
-	shared, err := readSharedKeys(ctx, d.Store, d.Locator, sel.Now)
+	shared, err := readSharedKeys(ctx, d.Store, d.Locator, sel.Mode, sel.Now)
 	if err != nil {
 		return res, err
 	}

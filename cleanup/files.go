@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,9 +15,31 @@ type fileRun struct {
 	work Work
 	plan *planner
 	res  *exportops.FileCleanupResult
+	next exportops.Cursor // where the drain stopped
+	// drained is set when the drain came to the end.
+	drained bool
 	// postponed are exports whose keys need an exact look, at the end.
 	postponed []postponed
+	// alone are claims of dead runs that are tried one by one, last of all.
+	alone     []*exportops.Deletion
+	recovered map[string]*recovered // by export
 	pace      pace
+}
+
+// errStopped says that a run was told to stop while it read.
+var errStopped = errors.New("the run was told to stop")
+
+// reading returns the error of a read, which is errStopped where ctx ended it.
+func reading(ctx context.Context, what string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errStopped
+	case what == "":
+		return err
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // CleanFiles deletes the files a selection finds due, until none is left, the
@@ -25,65 +48,76 @@ type fileRun struct {
 // the error is for what stopped the whole.
 func (c *Cleaner) CleanFiles(ctx context.Context, w Work, sel exportops.Selection, res *exportops.FileCleanupResult) error {
 	defer func() { sumUp(res) }()
-	if err := checkRoot(ctx, c.Store, c.Files, c.Locator); err != nil {
-		return err
-	}
-	shared, err := readSharedKeys(ctx, c.Store, c.Locator, exportops.At(c.Now()))
-	if err != nil {
-		return fmt.Errorf("look for shared files: %w", err)
-	}
 	size := c.Files.MaxBatch()
 	r := &fileRun{
-		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: 20, most: size},
-		plan: &planner{sel: sel, locator: c.Locator, shared: shared, run: w.Fence.RunID},
+		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
+		recovered: map[string]*recovered{},
 	}
 	res.Complete = false
-	if err := r.recover(ctx); err != nil {
+	done, err := r.run(ctx)
+	switch {
+	case err != nil && !errors.Is(err, errStopped):
 		return err
+	case err == nil && done:
+		res.Complete = true
+		return nil
 	}
-	next, done, err := r.drain(ctx)
-	if err != nil {
-		return err
-	}
-	if done {
-		if done, err = r.drainPostponed(ctx); err != nil {
-			return err
-		}
-	}
-	res.Remaining = int64(len(r.postponed))
-	if res.Complete = done; !done && next != "" {
-		n, err := c.Store.CountCandidates(context.WithoutCancel(ctx), sel, next)
-		if err != nil {
-			return err
-		}
-		res.Remaining += n
-	}
-	return nil
+	return r.countRest(context.WithoutCancel(ctx))
 }
 
-// drain claims and deletes page after page. It returns where it stopped, and
-// whether it came to the end.
-func (r *fileRun) drain(ctx context.Context) (next exportops.Cursor, done bool, err error) {
+// run goes through the steps of a run. It reports whether it came to the end.
+func (r *fileRun) run(ctx context.Context) (done bool, err error) {
+	if err := checkRoot(ctx, r.Store, r.Files, r.Locator); err != nil {
+		return false, reading(ctx, "", err)
+	}
+	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, r.plan.sel.Mode, exportops.At(r.Now()))
+	if err != nil {
+		return false, reading(ctx, "look for shared files", err)
+	}
+	for _, step := range []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed, r.drainAlone} {
+		if done, err := step(ctx); err != nil || !done {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// countRest counts what the run did not come to.
+func (r *fileRun) countRest(ctx context.Context) error {
+	r.res.Remaining = int64(len(r.postponed)) + r.untried()
+	if r.drained {
+		return nil
+	}
+	n, err := r.Store.CountCandidates(ctx, r.plan.sel, r.next)
+	r.res.Remaining += max(0, n-r.countedAhead())
+	return err
+}
+
+// drain claims and deletes page after page. It reports whether it came to the
+// end.
+func (r *fileRun) drain(ctx context.Context) (done bool, err error) {
 	for {
 		if r.ended(ctx, r.work) {
-			return next, false, nil
+			return false, nil
 		}
 		if err := r.plan.shared.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
-			return next, false, fmt.Errorf("look for shared files: %w", err)
+			return false, reading(ctx, "look for shared files", err)
 		}
 		page, err := r.claim(ctx, exportops.ClaimRequest{
-			After: next, Limit: r.pace.size,
+			After: r.next, Limit: r.pace.size,
 			Decide: func(page, _ []exportops.Candidate) []exportops.Decision { return r.plan.decide(page) },
 		})
 		if err != nil {
-			return next, false, err
+			return false, err
 		}
-		if next = page.Next; next == "" {
-			return "", true, nil
+		if r.next = page.Next; r.next == "" {
+			r.drained = true
+			return true, nil
 		}
 		if len(r.postponed) >= postponedAtOnce {
 			if done, err := r.drainPostponed(ctx); err != nil || !done {
-				return next, false, err
+				return false, err
 			}
 		}
 	}
@@ -125,6 +159,9 @@ func (r *fileRun) carryOut(ctx context.Context, page exportops.ClaimPage) error 
 	var batch []exportops.Settlement
 	for i, d := range page.Decisions {
 		c, claim := page.Candidates[i], page.Claims[i]
+		if r.counted(c, d) {
+			continue
+		}
 		switch d.Verdict {
 		case exportops.Claim:
 			if claim == nil {

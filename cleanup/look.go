@@ -133,10 +133,7 @@ func (l *look) names(batch []postponed) (ids, watch []string) {
 
 // decide decides about exports with the rows that share their keys at hand.
 func (l *look) decide(page, others []exportops.Candidate) []exportops.Decision {
-	byID := make(map[string]exportops.Candidate, len(others))
-	for _, o := range others {
-		byID[o.ExportID] = o
-	}
+	byID := byExport(others)
 	out := make([]exportops.Decision, len(page))
 	for i, c := range page {
 		out[i] = l.plan.decideOne(c)
@@ -147,6 +144,15 @@ func (l *look) decide(page, others []exportops.Candidate) []exportops.Decision {
 	return out
 }
 
+func byExport(rows []exportops.Candidate) map[string]exportops.Candidate {
+	byID := make(map[string]exportops.Candidate, len(rows))
+	for _, c := range rows {
+		byID[c.ExportID] = c
+	}
+	return byID
+}
+
+// decideShared decides about a claim with the rows that share its key at hand.
 func (l *look) decideShared(c exportops.Candidate, d exportops.Decision, others map[string]exportops.Candidate) exportops.Decision {
 	key := d.Location.Key
 	pass := exportops.Decision{Verdict: exportops.PassOver, Reason: becauseShared}

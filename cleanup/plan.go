@@ -68,6 +68,8 @@ func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
 		return pass(becauseInFlight)
 	case p.failed(c):
 		return pass(becauseFailed)
+	case p.changed(c):
+		return pass(becauseNotDue)
 	case c.Prior != nil && c.Prior.State == exportops.DeletionQuarantined:
 		return pass(becauseQuarantined)
 	case at.Refused != "":
@@ -79,6 +81,13 @@ func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
 // failed reports whether this run has tried the row's file already, and failed.
 func (p *planner) failed(c exportops.Candidate) bool {
 	return p.run != "" && c.Prior.FailedIn(p.run)
+}
+
+// changed reports whether a claim of this run on the very same row ended as
+// changed. That was counted, and whoever is at work on the export has until the
+// next run to say in the row what it names now.
+func (p *planner) changed(c exportops.Candidate) bool {
+	return p.run != "" && c.Prior != nil && c.Prior.State == exportops.DeletionChanged && c.Prior.RunID == p.run
 }
 
 // keepsAlive reports whether a row that names the same file forbids its

@@ -2,7 +2,6 @@ package cleanup
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/exportops/exportops"
 )
@@ -24,7 +23,7 @@ func (r *fileRun) drainPostponed(ctx context.Context) (bool, error) {
 		part := r.postponed[:min(len(r.postponed), postponedAtOnce)]
 		l, err := newLook(ctx, r.Store, r.Files, r.plan, part, exportops.At(r.Now()))
 		if err != nil {
-			return false, fmt.Errorf("look for shared files: %w", err)
+			return false, reading(ctx, "look for shared files", err)
 		}
 		for _, batch := range l.batches(part, r.pace.size) {
 			if r.ended(ctx, r.work) {
@@ -43,7 +42,7 @@ func (r *fileRun) drainPostponed(ctx context.Context) (bool, error) {
 // that share them read again in the same transaction.
 func (r *fileRun) claimExactly(ctx context.Context, l *look, batch []postponed) error {
 	if err := l.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
-		return fmt.Errorf("look for shared files: %w", err)
+		return reading(ctx, "look for shared files", err)
 	}
 	ids, watch := l.names(batch)
 	_, err := r.claim(ctx, exportops.ClaimRequest{

@@ -21,7 +21,7 @@ func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.
 	if err != nil || !empty {
 		return err
 	}
-	claimed, err := openClaims(ctx, r)
+	claimed, err := openClaims(ctx, r, files.ID())
 	if err != nil {
 		return err
 	}
@@ -29,10 +29,13 @@ func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.
 		if err != nil {
 			return err
 		}
-		if row.Status != exportops.Completed || claimed[row.ExportID] {
+		if row.Status != exportops.Completed {
 			continue
 		}
-		for range keysOf(l, row) {
+		for key := range keysOf(l, row) {
+			if claimed[key] {
+				break
+			}
 			return &exportops.Error{
 				Kind: exportops.KindUnavailable, Field: "EXPORT_STORAGE_URL",
 				Message: fmt.Sprintf("%s is empty, but export %s names a file in it", files.ID(), row.ExportID),
@@ -44,9 +47,9 @@ func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.
 	return nil
 }
 
-// openClaims returns the exports whose files a dead run may have deleted
-// already: that those are gone is no surprise.
-func openClaims(ctx context.Context, r RootReader) (map[string]bool, error) {
+// openClaims returns the keys whose files a dead run may have deleted already:
+// that those are gone is no surprise.
+func openClaims(ctx context.Context, r RootReader, store string) (map[string]bool, error) {
 	claimed := map[string]bool{}
 	f := exportops.DeletionFilter{State: exportops.DeletionClaimed, Limit: exportops.MaxPage}
 	for {
@@ -55,8 +58,9 @@ func openClaims(ctx context.Context, r RootReader) (map[string]bool, error) {
 			return nil, err
 		}
 		for _, d := range page {
-			claimed[d.ExportID] = true
-			f.Before = d.ID
+			if f.Before = d.ID; d.Store == store {
+				claimed[d.Key] = true
+			}
 		}
 		if len(page) < f.Limit {
 			return claimed, nil

@@ -15,48 +15,60 @@ type KeyReader interface {
 	KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exportops.KeyRow, error]
 }
 
-// sharedKeys knows which keys more than one row names. It holds 32-bit hashes:
-// a collision costs an exact look and nothing else, and five million rows take
-// some 20 MB while the set is built and next to nothing after.
+// sharedKeys knows which keys a row other than a candidate may name. It holds
+// 32-bit hashes: a collision costs an exact look and nothing else, and five
+// million rows take some 20 MB while the set is built.
 type sharedKeys struct {
 	seed    maphash.Seed // random, so that nobody can write rows that collide
 	locator exportops.Locator
-	named   []uint32            // sorted: named by two rows when the run began
-	fresh   map[uint32]struct{} // named by a row that may have come since
-	since   exportops.Time
+	// named are the keys that rows named when the run began, sorted, in parts by
+	// the highest byte so that none is ever copied as a whole.
+	named [256][]uint32
+	fresh map[uint32]struct{} // named by a row that may have come since
+	since exportops.Time
 }
 
 // freshMargin is how much older than the last look a row's timestamp may be
 // and still be new: the application's clock is not ours.
 const freshMargin = 5 * time.Minute
 
-func readSharedKeys(ctx context.Context, r KeyReader, l exportops.Locator, now exportops.Time) (*sharedKeys, error) {
+// readSharedKeys reads all rows that may keep a file alive. Where candidates are
+// such rows themselves, a key counts as shared when it is named twice.
+func readSharedKeys(ctx context.Context, r KeyReader, l exportops.Locator, m exportops.Mode, now exportops.Time) (
+	*sharedKeys, error,
+) {
 	s := &sharedKeys{
 		seed: maphash.MakeSeed(), locator: l, fresh: map[uint32]struct{}{},
 		since: exportops.At(now.Add(-freshMargin)),
 	}
-	// Parts by the highest byte grow and are sorted one by one, so that no
-	// second copy of the whole is needed.
-	var parts [256][]uint32
 	for row, err := range r.KeyRows(ctx, exportops.Time{}) {
 		if err != nil {
 			return nil, err
 		}
 		for key := range s.keys(row) {
 			h := s.hash(key)
-			parts[h>>24] = append(parts[h>>24], h)
+			s.named[h>>24] = append(s.named[h>>24], h)
 		}
 	}
-	for i, p := range parts {
+	for i, p := range s.named {
 		slices.Sort(p)
-		for j := 1; j < len(p); j++ {
-			if p[j] == p[j-1] && (len(s.named) == 0 || s.named[len(s.named)-1] != p[j]) {
-				s.named = append(s.named, p[j])
-			}
+		if m == exportops.ByExpiry || m == exportops.ByAge {
+			p = repeated(p)
 		}
-		parts[i] = nil
+		s.named[i] = slices.Clone(slices.Compact(p)) // lets go of what was too long
 	}
 	return s, nil
+}
+
+// repeated keeps what a sorted list holds more than once.
+func repeated(sorted []uint32) []uint32 {
+	kept := sorted[:0]
+	for i := 1; i < len(sorted); i++ {
+		if sorted[i] == sorted[i-1] {
+			kept = append(kept, sorted[i])
+		}
+	}
+	return kept
 }
 
 // topUp takes in the rows that came since the last look.
@@ -79,7 +91,7 @@ func (s *sharedKeys) has(key string) bool {
 	if _, ok := s.fresh[h]; ok {
 		return true
 	}
-	_, ok := slices.BinarySearch(s.named, h)
+	_, ok := slices.BinarySearch(s.named[h>>24], h)
 	return ok
 }
 

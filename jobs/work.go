@@ -29,11 +29,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		}
 		answer.Result.resume()
 	}
-	held, release := r.hold(ctx, fence)
-	work := cleanup.Work{Fence: fence, Deadline: deadline}
-	end, err := r.perform(held, req, work, &answer.Result)
-	release()
-
+	end, err := r.performHeld(ctx, req, cleanup.Work{Fence: fence, Deadline: deadline}, &answer.Result)
 	end.stamp(run, r.at())
 	state, failure := end.outcome(err)
 	message := failure
@@ -61,6 +57,14 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	answer.Run, answer.Failure = finished, failure
 	r.announce(end, message)
 	return answer, err
+}
+
+// performHeld performs a job while its lease is renewed. A panic, which a server
+// may survive, ends that, so that another process can take the run over.
+func (r *Runner) performHeld(ctx context.Context, req Request, work cleanup.Work, result *Result) (ending, error) {
+	held, release := r.hold(ctx, work.Fence)
+	defer release()
+	return r.perform(held, req, work, result)
 }
 
 // hold renews the lease of a run while nothing else does, because work that
@@ -134,7 +138,7 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 
 // aggregate rolls up what is due and announces the metrics of the last hour.
 func (r *Runner) aggregate(ctx context.Context, deadline time.Time, out *exportops.AggregateResult) error {
-	rolling, cancel := until(ctx, deadline)
+	rolling, cancel := r.until(ctx, deadline)
 	defer cancel()
 	now := r.at()
 	rolled, err := r.Metrics.Roll(rolling, now)
@@ -160,11 +164,11 @@ func (r *Runner) aggregate(ctx context.Context, deadline time.Time, out *exporto
 const lookbackMinutes = 60
 
 // until bounds a context by a deadline, zero for none.
-func until(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
+func (r *Runner) until(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	if deadline.IsZero() {
 		return context.WithCancel(ctx)
 	}
-	return context.WithDeadline(ctx, deadline)
+	return context.WithTimeout(ctx, deadline.Sub(r.Now()))
 }
 
 func (r *Runner) selection(req Request) exportops.Selection {
@@ -192,7 +196,7 @@ func (r *Runner) logWork(req Request, deadline time.Time) cleanup.LogWork {
 // or, for a user, all there is.
 func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 	return func(ctx context.Context) error {
-		ctx, cancel := until(ctx, deadline)
+		ctx, cancel := r.until(ctx, deadline)
 		defer cancel()
 		now := r.at()
 		before := exportops.At(cut)

@@ -49,9 +49,9 @@ func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
 func reclaim(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, d *exportops.Deletion, resume bool) error {
 	if !resume {
 		_, err := tx.ExecContext(ctx, `
-			UPDATE exportops_deletions SET state = 'changed', finished_at = ?,
+			UPDATE exportops_deletions SET state = 'changed', run_id = ?, token = ?, finished_at = ?,
 				error = 'the row was changed while no process held the claim; the file was left alone'
-			WHERE id = ?`, c.Now.String(), d.ID)
+			WHERE id = ?`, c.RunID, c.Token, c.Now.String(), d.ID)
 		return err
 	}
 	d.Attempts, d.RunID = d.Attempts+1, c.RunID
