@@ -125,7 +125,8 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 	if result.Rolls == nil {
 		result.Rolls = &exportops.AggregateResult{}
 	}
-	return rollsEnding(result.Rolls), r.aggregate(ctx, work.Deadline, result.Rolls)
+	err := r.aggregate(ctx, work.Deadline, result.Rolls)
+	return rollsEnding(result.Rolls), err
 }
 
 // aggregate rolls up what is due and announces the metrics of the last hour.
