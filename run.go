@@ -103,9 +103,12 @@ type RunRequest struct {
 	Slot           *Time
 	Forced         bool
 	IdempotencyKey string // "" for none
-	Holder         string
-	Now            Time
-	Lease          time.Duration
+	// Resumes, where set, is the id of a run that was found abandoned: it is
+	// taken over, joined or replayed, and nothing else is begun.
+	Resumes string
+	Holder  string
+	Now     Time
+	Lease   time.Duration
 }
 
 // Beginning says how a RunRequest was met.

@@ -85,7 +85,7 @@ func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	for {
 		run, fence, how, err := r.Store.BeginRun(ctx, exportops.RunRequest{
 			Job: req.Job, Lane: req.lane(), Params: req.params(), Trigger: req.Trigger, Slot: req.Slot,
-			Forced: req.Force, IdempotencyKey: req.IdempotencyKey, Holder: r.Holder,
+			Forced: req.Force, IdempotencyKey: req.IdempotencyKey, Resumes: req.Resumes, Holder: r.Holder,
 			Now: r.at(), Lease: exportops.LeaseLength,
 		})
 		switch {

@@ -31,6 +31,9 @@ type Request struct {
 	// IdempotencyKey, where set, replays the result of an earlier success with
 	// the same key.
 	IdempotencyKey string
+	// Resumes, where set, is the abandoned run that this request takes over. It
+	// begins no other.
+	Resumes string
 	// OnProgress, where set, is told the result so far after every batch. It is
 	// called from the run and must be quick.
 	OnProgress func(Result)
@@ -140,7 +143,7 @@ func Resume(run exportops.Run) (Request, bool) {
 		return Request{}, false
 	}
 	return Request{
-		Job: run.Job, Trigger: run.Trigger, Slot: run.Slot, Force: run.Forced,
+		Job: run.Job, Trigger: run.Trigger, Slot: run.Slot, Force: run.Forced, Resumes: run.ID,
 		RetentionHours: p.RetentionHours, RetentionDays: p.RetentionDays,
 	}, true
 }

@@ -11,10 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
-
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/jobs"
 )
@@ -45,31 +41,29 @@ type Options struct {
 // Scheduler starts jobs until it is stopped.
 type Scheduler struct {
 	Options
-	engine *river.Client[*sql.Tx] // nil without schedules
+	turns  map[exportops.Job]*turn
+	engine *engine // nil without schedules
 	stop   context.CancelFunc
 	watch  sync.WaitGroup
 }
 
-// Migrate creates the tables of the job engine, or brings them up to date.
-func Migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
-	m, err := rivermigrate.New(riversqlite.New(db), &rivermigrate.Config{Logger: quiet(log)})
-	if err != nil {
-		return fmt.Errorf("migrate the job engine: %w", err)
-	}
-	if _, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("migrate the job engine: %w", err)
-	}
-	return nil
-}
-
 // Start begins to wake and to watch. Stop it.
 func Start(ctx context.Context, o Options) (*Scheduler, error) {
-	s := &Scheduler{Options: o}
+	s := &Scheduler{Options: o, turns: make(map[exportops.Job]*turn, len(o.Schedules))}
+	for job, schedule := range o.Schedules {
+		s.turns[job] = &turn{}
+		// A new schedule counts from now on, not from when it is first looked at:
+		// a slot may lie between.
+		if _, err := o.Runs.Schedule(ctx, job, schedule.Expression, exportops.At(o.Now())); err != nil {
+			return nil, fmt.Errorf("start the schedule of %s: %w", job, err)
+		}
+	}
 	// What it starts lives until Stop.
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if len(o.Schedules) > 0 {
+		var err error
 		// The engine has a stop of its own.
-		if err := s.startEngine(context.WithoutCancel(ctx)); err != nil {
+		if s.engine, err = s.startEngine(context.WithoutCancel(ctx)); err != nil {
 			s.stop()
 			return nil, err
 		}
@@ -83,7 +77,7 @@ func Start(ctx context.Context, o Options) (*Scheduler, error) {
 func (s *Scheduler) Stop(ctx context.Context) error {
 	s.stop()
 	if s.engine != nil {
-		if err := s.engine.StopAndCancel(ctx); err != nil {
+		if err := s.engine.Stop(ctx); err != nil {
 			return fmt.Errorf("stop the job engine: %w", err)
 		}
 	}
@@ -96,51 +90,3 @@ func (s *Scheduler) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop the scheduler: %w", ctx.Err())
 	}
 }
-
-func (s *Scheduler) startEngine(ctx context.Context) error {
-	workers := river.NewWorkers()
-	river.AddWorker(workers, &waker{scheduler: s})
-	periodic := make([]*river.PeriodicJob, 0, len(s.Schedules))
-	for job, schedule := range s.Schedules {
-		periodic = append(periodic, river.NewPeriodicJob(nexter(schedule.Next), func() (river.JobArgs, *river.InsertOpts) {
-			return wake{Job: job}, nil
-		}, &river.PeriodicJobOpts{ID: string(job), RunOnStart: true}))
-	}
-	engine, err := river.NewClient(riversqlite.New(s.DB), &river.Config{
-		Queues:       map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 2 * len(s.Schedules)}},
-		Workers:      workers,
-		PeriodicJobs: periodic,
-		PollOnly:     true,
-		JobTimeout:   -1, // a run takes as long as it takes; its lease decides
-		Logger:       quiet(s.Log),
-	})
-	if err != nil {
-		return fmt.Errorf("set up the job engine: %w", err)
-	}
-	if err := engine.Start(ctx); err != nil {
-		return fmt.Errorf("start the job engine: %w", err)
-	}
-	s.engine = engine
-	return nil
-}
-
-// nexter is a function that is a river.PeriodicSchedule.
-type nexter func(time.Time) time.Time
-
-// Next returns the slot after now.
-func (n nexter) Next(now time.Time) time.Time { return n(now) }
-
-// quiet lets through what the engine warns of: it says much about itself.
-func quiet(log *slog.Logger) *slog.Logger { return slog.New(&atLeastWarn{log.Handler()}) }
-
-type atLeastWarn struct{ slog.Handler }
-
-func (h *atLeastWarn) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
-}
-
-func (h *atLeastWarn) WithAttrs(a []slog.Attr) slog.Handler {
-	return &atLeastWarn{h.Handler.WithAttrs(a)}
-}
-
-func (h *atLeastWarn) WithGroup(n string) slog.Handler { return &atLeastWarn{h.Handler.WithGroup(n)} }

@@ -98,9 +98,15 @@ func beginRun(ctx context.Context, tx *sql.Tx, r exportops.RunRequest) (
 	return run, fence, exportops.Started, err
 }
 
-// earlierRun looks for a run that has answered the request already: one for the
-// same slot, or a success with the same Idempotency-Key within a day.
+// earlierRun looks for a run that has answered the request already: the one it
+// resumes, one for the same slot, or a success with the same Idempotency-Key
+// within a day.
 func (s *Store) earlierRun(ctx context.Context, tx *sql.Tx, r exportops.RunRequest) (runRow, bool, error) {
+	if r.Resumes != "" {
+		run, err := scanRun(tx.QueryRowContext(ctx,
+			`SELECT `+runColumns+` FROM exportops_runs WHERE id = ?`, r.Resumes).Scan)
+		return run, err == nil && run.Finished(), err
+	}
 	if r.Slot != nil {
 		run, err := scanRun(tx.QueryRowContext(ctx,
 			`SELECT `+runColumns+` FROM exportops_runs WHERE job = ? AND slot = ?`, r.Job, r.Slot.String()).Scan)
