@@ -173,10 +173,16 @@ func (d *demo) story(ctx context.Context) error {
 		{"the last 30 days", d.lookBack, d.proveMonth},
 	} {
 		began := time.Now()
+		wipe := ""
+		if e.stderr.terminal() {
+			e.stderr.printf("%s …", step.name)
+			wipe = "\r\033[K"
+		}
 		said, err := step.do(ctx)
 		if err == nil && step.proofs != nil {
 			err = d.prove(ctx, step.proofs())
 		}
+		e.stderr.printf("%s", wipe)
 		if err != nil {
 			return fmt.Errorf("%s: %w", step.name, err)
 		}
