@@ -204,8 +204,8 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 		until(1, 0)
 		a.stop()
 		until(1, 10)
-		wantOneAfterTheOther(t, b, exportops.FileCleanup, 38)
-		wantOneAfterTheOther(t, b, exportops.MetricsAggregate, 38)
+		wantOneAfterTheOther(t, b, exportops.FileCleanup, time.Minute, 38)
+		wantOneAfterTheOther(t, b, exportops.MetricsAggregate, time.Minute, 38)
 		b.stop()
 		if said := append(a.log.lines("level=ERROR"), b.log.lines("level=ERROR")...); len(said) > 0 {
 			t.Errorf("logged: %q", said)
@@ -215,19 +215,19 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 
 // wantOneAfterTheOther sees to it that no two runs of a job overlap, and that
 // from the first slot to the last each has one row.
-func wantOneAfterTheOther(t *testing.T, p *process, job exportops.Job, atLeast int) {
+func wantOneAfterTheOther(t *testing.T, p *process, job exportops.Job, every time.Duration, atLeast int) {
 	t.Helper()
 	slots := map[int64]int{}
 	var first, last int64
 	var before *exportops.Run
 	for _, r := range p.runs(job) {
 		if r.Slot != nil {
-			minute := r.Slot.Unix() / 60
-			slots[minute]++
-			if first == 0 || minute < first {
-				first = minute
+			slot := r.Slot.UnixMilli() / every.Milliseconds()
+			slots[slot]++
+			if first == 0 || slot < first {
+				first = slot
 			}
-			last = max(last, minute)
+			last = max(last, slot)
 		}
 		if r.State == exportops.RunSkipped || r.State == exportops.RunMissed {
 			continue
@@ -239,7 +239,7 @@ func wantOneAfterTheOther(t *testing.T, p *process, job exportops.Job, atLeast i
 	}
 	for m := first; m <= last; m++ {
 		if slots[m] != 1 {
-			t.Errorf("%s: slot %s has %d rows", job, time.Unix(m*60, 0).UTC(), slots[m])
+			t.Errorf("%s: slot %s has %d rows", job, time.UnixMilli(m*every.Milliseconds()).UTC(), slots[m])
 		}
 	}
 	if len(slots) < atLeast {

@@ -79,16 +79,16 @@ func (w *world) process() *process {
 		w.t.Fatal(err)
 	}
 	p := &process{world: w, store: store, files: &slowFiles{FileStore: files, close: files.Close}, log: &logBuffer{}}
-	p.jobs = newRunner(store, p.files, w.root)
+	p.jobs = newRunner(store, p.files, w.root, fmt.Sprintf("test/%p", store))
 	return p
 }
 
-func newRunner(store *sqlite.Store, files exportops.FileStore, root string) *jobs.Runner {
+func newRunner(store *sqlite.Store, files exportops.FileStore, root, holder string) *jobs.Runner {
 	now := func() exportops.Time { return exportops.At(time.Now()) }
 	return jobs.New(jobs.Options{
 		Store: store, Files: files, Locator: exportops.Locator{Bucket: "exports", Root: root},
 		Metrics: metrics.New(store, metrics.Options{Events: exportops.NoEvents{}, Now: now}), Events: exportops.NoEvents{}, Now: time.Now,
-		LogRetention: 30 * 24 * time.Hour, Holder: fmt.Sprintf("test/%p", store),
+		LogRetention: 30 * 24 * time.Hour, Holder: holder,
 	})
 }
 
