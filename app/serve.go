@@ -71,7 +71,10 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) err
 	stopWorking()
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
-	return errors.Join(err, jobs.Stop(end), shutdown(end, server))
+	// At once: no request is taken while runs end, and none waits for them.
+	drained := make(chan error, 1)
+	go func() { drained <- shutdown(end, server) }()
+	return errors.Join(err, jobs.Stop(end), <-drained)
 }
 
 // shutdown lets active requests finish, and cuts off those that do not.

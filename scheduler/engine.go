@@ -46,7 +46,9 @@ func (s *Scheduler) startEngine(ctx context.Context) (*engine, error) {
 		// taken over. Without an end, wakes of dead processes would stay for good.
 		JobTimeout:           longestWake,
 		RescueStuckJobsAfter: longestWake + time.Hour,
-		Logger:               e.log.logger(),
+		// SQLite's indexes need no rebuilding, and it lacks some of the default ones.
+		ReindexerIndexNames: []string{},
+		Logger:              e.log.logger(),
 		// The engine tells the time as we do, rather than as SQLite does.
 		Test: river.TestConfig{Time: clock(s.Now)},
 	})

@@ -1,6 +1,8 @@
 package scheduler_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -39,9 +41,10 @@ func TestSlots(t *testing.T) {
 	at(t, "each_job_runs_in_each_of_its_slots_once", func(t *testing.T, w *world) {
 		p := w.process()
 		p.expired(2)
+		until(1, 55)
 		p.start(daily)
-		until(3, 10)
-		wantSlots(t, p, exportops.MetricsAggregate, "01:00 done schedule", "02:00 done schedule", "03:00 done schedule")
+		until(3, 1)
+		wantSlots(t, p, exportops.MetricsAggregate, "02:00 done schedule", "03:00 done schedule")
 		wantSlots(t, p, exportops.FileCleanup, "02:00 done schedule")
 		wantSlots(t, p, exportops.LogCleanup, "03:00 done schedule")
 		for _, r := range p.runs(exportops.MetricsAggregate) {
@@ -116,6 +119,27 @@ func TestSlots(t *testing.T) {
 			p.stop()
 		})
 	}
+	at(t, "each_has_a_row_though_recording_them_failed_halfway", func(t *testing.T, w *world) {
+		p := w.process()
+		p.start(filesEveryHour)
+		time.Sleep(time.Minute)
+		p.stop()
+		p = w.process()
+		until(2, 20)
+		if _, err := p.jobs.Run(t.Context(), jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCron}); err != nil {
+			t.Fatal(err)
+		}
+		until(4, 20)
+		p.kept = &failsOnce{RunStore: p.store, left: 1}
+		p.start(filesEveryHour)
+		until(4, 25)
+		wantSlots(t, p, exportops.FileCleanup, "--:-- done cron",
+			"01:00 missed schedule", "02:00 skipped schedule", "03:00 missed schedule", "04:00 done catch_up")
+		p.stop()
+		if said := p.log.lines("a slot cannot be begun"); len(said) != 1 {
+			t.Errorf("logged %d times: %q", len(said), said)
+		}
+	})
 	at(t, "a_new_expression_starts_a_new_watermark", func(t *testing.T, w *world) {
 		p := w.process()
 		p.start(map[exportops.Job]string{exportops.MetricsAggregate: "0 * * * *"})
@@ -131,20 +155,20 @@ func TestSlots(t *testing.T) {
 	at(t, "a_failed_run_is_recorded_and_waits_for_the_next_slot", func(t *testing.T, w *world) {
 		p := w.process()
 		p.expired(1)
-		p.start(map[exportops.Job]string{exportops.FileCleanup: "0 * * * *"})
+		p.start(filesEveryQuarter)
 		if err := os.Rename(w.root, w.root+".gone"); err != nil {
 			t.Fatal(err)
 		}
-		until(1, 30)
-		wantSlots(t, p, exportops.FileCleanup, "01:00 failed schedule")
+		until(0, 55)
+		wantSlots(t, p, exportops.FileCleanup, "00:45 failed schedule")
 		if said := p.log.lines("a run failed"); len(said) != 1 {
 			t.Errorf("logged %d times: %q", len(said), said)
 		}
 		if err := os.Rename(w.root+".gone", w.root); err != nil {
 			t.Fatal(err)
 		}
-		until(2, 5)
-		wantSlots(t, p, exportops.FileCleanup, "01:00 failed schedule", "02:00 done schedule")
+		until(1, 1)
+		wantSlots(t, p, exportops.FileCleanup, "00:45 failed schedule", "01:00 done schedule")
 		p.stop()
 	})
 }
@@ -175,11 +199,35 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 			t.Errorf("logged: %q", said)
 		}
 	})
+	at(t, "only_the_latest_of_the_slots_that_wait_is_tried_again", func(t *testing.T, w *world) {
+		p := w.process()
+		p.files.delay = time.Minute
+		p.start(filesEveryQuarter)
+		until(0, 50)
+		p.expired(50)
+		hours := 1
+		go func() {
+			r := jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCommand, RetentionHours: &hours}
+			if _, err := p.jobs.Run(t.Context(), r); err != nil {
+				t.Error(err)
+			}
+		}()
+		until(1, 35)
+		var waiting int
+		err := p.store.Writer().QueryRowContext(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL`).Scan(&waiting)
+		if err != nil || waiting != 1 {
+			t.Errorf("%d wait, %v", waiting, err)
+		}
+		until(1, 42)
+		wantSlots(t, p, exportops.FileCleanup, "00:45 done schedule", "--:-- done cli",
+			"01:00 skipped schedule", "01:15 skipped schedule", "01:30 skipped schedule")
+		p.stop()
+	})
 	at(t, "a_slot_during_a_run_of_the_same_work_is_satisfied_by_it", func(t *testing.T, w *world) {
 		p := w.process()
 		p.files.delay = time.Minute
 		p.expired(40)
-		p.start(map[exportops.Job]string{exportops.FileCleanup: "*/15 * * * *"})
+		p.start(filesEveryQuarter)
 		until(1, 40)
 		wantSlots(t, p, exportops.FileCleanup,
 			"00:45 done schedule", "01:00 skipped schedule", "01:15 skipped schedule", "01:30 done schedule")
@@ -204,8 +252,8 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 		until(1, 0)
 		a.stop()
 		until(1, 10)
-		wantOneAfterTheOther(t, b, exportops.FileCleanup, 38)
-		wantOneAfterTheOther(t, b, exportops.MetricsAggregate, 38)
+		wantOneAfterTheOther(t, b, exportops.FileCleanup, time.Minute, 38)
+		wantOneAfterTheOther(t, b, exportops.MetricsAggregate, time.Minute, 38)
 		b.stop()
 		if said := append(a.log.lines("level=ERROR"), b.log.lines("level=ERROR")...); len(said) > 0 {
 			t.Errorf("logged: %q", said)
@@ -213,21 +261,34 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 	})
 }
 
+// failsOnce is a database that is full when slots are recorded a second time.
+type failsOnce struct {
+	exportops.RunStore
+	left int
+}
+
+func (f *failsOnce) RecordSlots(ctx context.Context, j exportops.Job, slots []exportops.Time, state exportops.RunState, now exportops.Time) error {
+	if f.left--; f.left == -1 {
+		return errors.New("disk full")
+	}
+	return f.RunStore.RecordSlots(ctx, j, slots, state, now)
+}
+
 // wantOneAfterTheOther sees to it that no two runs of a job overlap, and that
 // from the first slot to the last each has one row.
-func wantOneAfterTheOther(t *testing.T, p *process, job exportops.Job, atLeast int) {
+func wantOneAfterTheOther(t *testing.T, p *process, job exportops.Job, every time.Duration, atLeast int) {
 	t.Helper()
 	slots := map[int64]int{}
 	var first, last int64
 	var before *exportops.Run
 	for _, r := range p.runs(job) {
 		if r.Slot != nil {
-			minute := r.Slot.Unix() / 60
-			slots[minute]++
-			if first == 0 || minute < first {
-				first = minute
+			slot := r.Slot.UnixMilli() / every.Milliseconds()
+			slots[slot]++
+			if first == 0 || slot < first {
+				first = slot
 			}
-			last = max(last, minute)
+			last = max(last, slot)
 		}
 		if r.State == exportops.RunSkipped || r.State == exportops.RunMissed {
 			continue
@@ -239,7 +300,7 @@ func wantOneAfterTheOther(t *testing.T, p *process, job exportops.Job, atLeast i
 	}
 	for m := first; m <= last; m++ {
 		if slots[m] != 1 {
-			t.Errorf("%s: slot %s has %d rows", job, time.Unix(m*60, 0).UTC(), slots[m])
+			t.Errorf("%s: slot %s has %d rows", job, time.UnixMilli(m*every.Milliseconds()).UTC(), slots[m])
 		}
 	}
 	if len(slots) < atLeast {

@@ -60,6 +60,7 @@ type process struct {
 	store *sqlite.Store
 	files *slowFiles
 	jobs  *jobs.Runner
+	kept  exportops.RunStore // where the scheduler keeps its slots
 	log   *logBuffer
 	sched *scheduler.Scheduler
 }
@@ -78,17 +79,17 @@ func (w *world) process() *process {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	p := &process{world: w, store: store, files: &slowFiles{FileStore: files, close: files.Close}, log: &logBuffer{}}
-	p.jobs = newRunner(store, p.files, w.root)
+	p := &process{world: w, store: store, files: &slowFiles{FileStore: files, close: files.Close}, kept: store, log: &logBuffer{}}
+	p.jobs = newRunner(store, p.files, w.root, fmt.Sprintf("test/%p", store))
 	return p
 }
 
-func newRunner(store *sqlite.Store, files exportops.FileStore, root string) *jobs.Runner {
+func newRunner(store *sqlite.Store, files exportops.FileStore, root, holder string) *jobs.Runner {
 	now := func() exportops.Time { return exportops.At(time.Now()) }
 	return jobs.New(jobs.Options{
 		Store: store, Files: files, Locator: exportops.Locator{Bucket: "exports", Root: root},
 		Metrics: metrics.New(store, metrics.Options{Events: exportops.NoEvents{}, Now: now}), Events: exportops.NoEvents{}, Now: time.Now,
-		LogRetention: 30 * 24 * time.Hour, Holder: fmt.Sprintf("test/%p", store),
+		LogRetention: 30 * 24 * time.Hour, Holder: holder,
 	})
 }
 
@@ -106,7 +107,7 @@ func (p *process) start(expressions map[exportops.Job]string) {
 		}
 	}
 	sched, err := scheduler.Start(p.t.Context(), scheduler.Options{
-		DB: p.store.Writer(), Runs: p.store, Jobs: p.jobs, Schedules: schedules, Now: time.Now,
+		DB: p.store.Writer(), Runs: p.kept, Jobs: p.jobs, Schedules: schedules, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(p.log, nil)),
 	})
 	if err != nil {

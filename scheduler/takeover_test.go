@@ -17,7 +17,10 @@ import (
 // within is how soon another process goes on with what one has left.
 const within = 30 * time.Second
 
-var filesEveryHour = map[exportops.Job]string{exportops.FileCleanup: "0 * * * *"}
+var (
+	filesEveryHour    = map[exportops.Job]string{exportops.FileCleanup: "0 * * * *"}
+	filesEveryQuarter = map[exportops.Job]string{exportops.FileCleanup: "*/15 * * * *"}
+)
 
 func TestStop(t *testing.T) {
 	at(t, "releases_the_run_for_another_process", func(t *testing.T, w *world) {
@@ -181,6 +184,16 @@ func TestAResumedRunIsNotBegunAgain(t *testing.T) {
 }
 
 func TestTheEngineLeavesNothingBehind(t *testing.T) {
+	at(t, "nor_says_anything_at_midnight", func(t *testing.T, w *world) {
+		until(23, 58) // it reindexes then
+		p := w.process()
+		p.start(filesEveryHour)
+		time.Sleep(5 * time.Minute)
+		p.stop()
+		if said := p.log.lines(""); len(said) > 0 {
+			t.Errorf("logged: %q", said)
+		}
+	})
 	at(t, "old_wakes_go_and_those_of_dead_processes_block_nothing", func(t *testing.T, w *world) {
 		p := w.process()
 		wake := func(job, state, at string, attempted, finalized any) {
@@ -197,9 +210,9 @@ func TestTheEngineLeavesNothingBehind(t *testing.T) {
 		wake("file-cleanup", "running", daysAgo, daysAgo, nil)
 		wake("file-cleanup", "running", minuteAgo, minuteAgo, nil)
 		wake("of-another-version", "available", minuteAgo, nil, nil)
-		p.start(filesEveryHour)
-		until(2, 5)
-		wantSlots(t, p, exportops.FileCleanup, "01:00 done schedule", "02:00 done schedule")
+		p.start(filesEveryQuarter)
+		until(1, 1)
+		wantSlots(t, p, exportops.FileCleanup, "00:45 done schedule", "01:00 done schedule")
 		p.stop()
 		p = w.process()
 		defer p.close()

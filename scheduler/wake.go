@@ -35,9 +35,6 @@ func (w *waker) Work(ctx context.Context, j *river.Job[wake]) error {
 	if !ok {
 		return nil // of another version of this program, with jobs of its own
 	}
-	if early := j.ScheduledAt.Sub(s.Now()); early > 0 {
-		return river.JobSnooze(early) // the clock was put back
-	}
 	err := s.turns[j.Args.Job].do(func() (bool, error) { return s.due(ctx, j.Args.Job, schedule) })
 	switch {
 	case ctx.Err() != nil:

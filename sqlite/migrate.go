@@ -29,7 +29,15 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
+	// Each step and its version are one transaction, but what is to be done is
+	// read before them. Where another process took a step meanwhile, ours fails
+	// and leaves nothing; what is left is read again.
+	for range len(p.ListSources()) + 5 {
+		if _, err = p.Up(ctx); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
 		return s.explain(fmt.Errorf("migrate: %w", err))
 	}
 	if s.table == DefaultTable {

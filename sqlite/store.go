@@ -19,8 +19,10 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/exportops/exportops"
 )
@@ -135,10 +137,29 @@ func open(ctx context.Context, path, mode string, n int) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(n)
 	db.SetMaxIdleConns(n)
-	if err := db.PingContext(ctx); err != nil {
+	if err := connect(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// connect makes the first connection. The switch of a new file to WAL needs the
+// file for itself and does not wait for it, as everything later does, so it is
+// tried again while other processes do the same.
+func connect(ctx context.Context, db *sql.DB) error {
+	const every, most = 20 * time.Millisecond, 5 * time.Second
+	for tries := most / every; ; tries-- {
+		err := db.PingContext(ctx)
+		var e *sqlite.Error
+		if tries == 0 || !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_BUSY {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(every):
+		}
+	}
 }
 
 // Close closes the database. No operation may be under way.
