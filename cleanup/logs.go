@@ -142,14 +142,18 @@ func countRow(res *exportops.LogCleanupResult, row exportops.LogRow, v exportops
 			res.KeptFileMayExist++
 			return
 		}
-		res.FailedCount++
-		res.ErrorsTotal++
-		if len(res.Errors) < exportops.MaxErrors {
-			res.Errors = append(res.Errors, exportops.LogError{LogID: row.ID, Error: row.Prior.Error})
-		}
+		failRow(res, row, row.Prior.Error)
 	case exportops.KeepUncounted:
 		res.Remaining++
 	case exportops.KeepNotDue:
+	}
+}
+
+func failRow(res *exportops.LogCleanupResult, row exportops.LogRow, reason string) {
+	res.FailedCount++
+	res.ErrorsTotal++
+	if len(res.Errors) < exportops.MaxErrors {
+		res.Errors = append(res.Errors, exportops.LogError{LogID: row.ID, Error: reason})
 	}
 }
 
