@@ -192,3 +192,10 @@ func (e *Events) Of(t exportops.EventType) []any {
 	}
 	return out
 }
+
+// Len returns how many events there were.
+func (e *Events) Len() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.list)
+}
