@@ -376,25 +376,6 @@ func TestRowsThatAreToBeArchivedStay(t *testing.T) {
 	}
 }
 
-func TestAPanicLetsGoOfTheRun(t *testing.T) {
-	w := newWorld(t)
-	expired(w, 1)
-	w.Files.Before = func([]string) error { panic("a bug") }
-	r := w.Runner()
-	func() {
-		defer func() {
-			if recover() == nil {
-				t.Error("the panic was swallowed")
-			}
-		}()
-		a, err := r.Run(t.Context(), filesBy(exportops.ByCron))
-		t.Errorf("answer %+v, %v", a, err)
-	}()
-	w.Files.Before = nil
-	w.Clock.Advance(exportops.LeaseLength)
-	want(t, "next", run(t, w.Runner(), filesBy(exportops.ByCron)).Result.Files.DeletedCount, 1)
-}
-
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	w := newWorld(t)
 	zero, one, huge := 0, 1, 1<<40
