@@ -1,6 +1,7 @@
 package cleanup_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/internal/testworld"
 	"github.com/exportops/exportops/jobs"
+	"github.com/exportops/exportops/sqlite"
 )
 
 // cleanLogs runs one log cleanup, or a user's, to its end.
@@ -247,4 +249,34 @@ func TestALogCleanupThatDies(t *testing.T) {
 			want(t, "result", logCounts(cleanLogs(t, w)), "found 3 deleted 3 files 3")
 		})
 	}
+}
+
+// dying is a store whose process dies when a page of log rows is gone.
+type dying struct{ *sqlite.Store }
+
+func (d dying) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, s exportops.LogSelection, after exportops.Cursor,
+	limit int, decide func(exportops.LogRow) exportops.LogVerdict,
+) (exportops.LogPage, error) {
+	page, err := d.Store.DeleteLogRows(ctx, c, s, after, limit, decide)
+	if err == nil {
+		panic(errCrash)
+	}
+	return page, err
+}
+
+func TestRowsThatWentBeforeACrashAreCounted(t *testing.T) {
+	w := newWorld(t)
+	for i := 1; i <= 3; i++ {
+		w.Insert(row{ExportID: id(i), Status: exportops.Failed, Timestamp: w.Ago(40 * day)})
+	}
+	w.Insert(row{ExportID: id(4), Status: exportops.Queued, Timestamp: w.Ago(40 * day)})
+	func() {
+		defer func() { recover() }() //nolint:errcheck // it is errCrash
+		r := w.Runner(func(o *jobs.Options) { o.Store = dying{w.Store} })
+		a, err := r.Run(t.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCron})
+		t.Errorf("the run did not die: %+v, %v", a, err)
+	}()
+	want(t, "rows", len(w.Statuses()), 1)
+	w.Clock.Advance(time.Minute)
+	want(t, "result", logCounts(cleanLogs(t, w)), "found 4 deleted 3 in_progress 1")
 }

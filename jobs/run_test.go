@@ -414,9 +414,10 @@ func TestResume(t *testing.T) {
 		"a person's":    {jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCommand}, false},
 		"a user's":      {jobs.Request{Job: exportops.UserLogCleanup, Trigger: exportops.ByCron, UserID: testworld.User}, false},
 	} {
-		got, ok := jobs.Resume(run(t, w.Runner(), c.req).Run)
+		ended := run(t, w.Runner(), c.req).Run
+		got, ok := jobs.Resume(ended)
 		want(t, name, ok, c.goes)
-		if ok {
+		if c.req.Resumes = ended.ID; ok {
 			want(t, name, got, c.req)
 		}
 	}
