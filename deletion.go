@@ -231,8 +231,8 @@ type LogStore interface {
 	LogRows(ctx context.Context, s LogSelection, after Cursor, limit int) ([]LogRow, Cursor, error)
 	// CountLogRows counts the rows after a cursor.
 	CountLogRows(ctx context.Context, s LogSelection, after Cursor) (int64, error)
-	// DeleteLogRows reads a page, asks about each row, and deletes those it is
-	// told to with their metrics, in one transaction. The hours that lose a row
+	// DeleteLogRows reads a page, asks about each row once, and deletes those it
+	// is told to with their metrics, in one transaction. The hours that lose a row
 	// are sealed.
 	DeleteLogRows(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int,
 		decide func(LogRow) LogVerdict) (LogPage, error)

@@ -30,17 +30,22 @@ func (d DryRun) ended() bool { return !d.Deadline.IsZero() && !d.Now().Before(d.
 // dryPage is how many rows are read at once.
 const dryPage = 1000
 
+// plan makes the planner of a selection, once the root is seen to be there.
+func (d DryRun) plan(ctx context.Context, sel exportops.Selection) (*planner, error) {
+	if err := checkRoot(ctx, d.Store, d.Files, d.Locator); err != nil {
+		return nil, err
+	}
+	shared, err := readSharedKeys(ctx, d.Store, d.Locator, sel.Mode, sel.Now)
+	return &planner{sel: sel, locator: d.Locator, shared: shared}, err
+}
+
 // CleanFiles counts what Cleaner.CleanFiles would do now.
 func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (exportops.FileCleanupResult, error) {
 	res := exportops.FileCleanupResult{DryRun: true}
-	if err := checkRoot(ctx, d.Store, d.Files, d.Locator); err != nil {
-		return res, err
-	}
-	shared, err := readSharedKeys(ctx, d.Store, d.Locator, sel.Mode, sel.Now)
+	plan, err := d.plan(ctx, sel)
 	if err != nil {
 		return res, err
 	}
-	plan := &planner{sel: sel, locator: d.Locator, shared: shared}
 	var next exportops.Cursor
 	for {
 		page, after, err := d.Store.Candidates(ctx, sel, next, dryPage)
@@ -48,7 +53,8 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 			return res, err
 		}
 		later := tally(&res, page, plan.decide(page))
-		if err := d.lookExactly(ctx, plan, later, &res); err != nil {
+		err = d.lookExactly(ctx, plan, later, func(page []exportops.Candidate, ds []exportops.Decision) { tally(&res, page, ds) })
+		if err != nil {
 			return res, err
 		}
 		if next = after; next == "" || d.ended() {
@@ -59,8 +65,11 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 	}
 }
 
-// lookExactly decides about the exports that share a key with another.
-func (d DryRun) lookExactly(ctx context.Context, plan *planner, part []postponed, res *exportops.FileCleanupResult) error {
+// lookExactly decides about the exports that share a key with another, and
+// hands the decisions on.
+func (d DryRun) lookExactly(ctx context.Context, plan *planner, part []postponed,
+	decided func([]exportops.Candidate, []exportops.Decision),
+) error {
 	if len(part) == 0 {
 		return nil
 	}
@@ -78,7 +87,7 @@ func (d DryRun) lookExactly(ctx context.Context, plan *planner, part []postponed
 		if err != nil {
 			return err
 		}
-		tally(res, page, l.decide(page, others))
+		decided(page, l.decide(page, others))
 	}
 	return nil
 }
@@ -102,34 +111,4 @@ func tally(res *exportops.FileCleanupResult, page []exportops.Candidate, decisio
 		}
 	}
 	return later
-}
-
-// CleanLogs counts what Cleaner.CleanLogs would do now. A row whose file would
-// be dealt with first, or whose hour would be rolled up first, would go.
-func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (exportops.LogCleanupResult, error) {
-	res := exportops.LogCleanupResult{DryRun: true}
-	plan := &planner{sel: w.fileSelection(now), locator: d.Locator}
-	sel := exportops.LogSelection{Cut: w.Cut, UserID: w.UserID}
-	var next exportops.Cursor
-	for {
-		page, after, err := d.Store.LogRows(ctx, sel, next, dryPage)
-		if err != nil {
-			return res, err
-		}
-		for _, row := range page {
-			v := exportops.JudgeRow(row, d.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
-			switch {
-			case v == exportops.DeleteRow, v == exportops.KeepUncounted,
-				v == exportops.KeepFileMayExist && plan.decideOne(row.Candidate).Verdict == exportops.Claim:
-				res.WouldDelete++
-			default:
-				countRow(&res, row, v, "")
-			}
-		}
-		if next = after; next == "" || d.ended() {
-			res.Complete = next == ""
-			sumUpLogs(&res)
-			return res, nil
-		}
-	}
 }

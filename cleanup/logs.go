@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -106,17 +107,20 @@ func (r *logRun) deletePage(ctx context.Context, sel exportops.LogSelection, aft
 	if err != nil {
 		return "", err
 	}
+	// Rows that are gone cannot be counted by a run that takes over.
+	counted := *r.res
+	cp.Done = func() (json.RawMessage, error) { return json.Marshal(counted) }
 	began := time.Now()
 	page, err := r.Store.DeleteLogRows(ctx, cp, sel, after, r.pace.size, func(row exportops.LogRow) exportops.LogVerdict {
-		return exportops.JudgeRow(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
+		v := exportops.JudgeRow(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
+		countRow(&counted, row, v, r.work.Fence.RunID)
+		return v
 	})
 	if err != nil {
 		return "", fmt.Errorf("delete log rows: %w", err)
 	}
 	r.pace.took(time.Since(began))
-	for i, v := range page.Verdicts {
-		countRow(r.res, page.Rows[i], v, r.work.Fence.RunID)
-	}
+	*r.res = counted
 	r.work.report(*r.res)
 	return page.Next, nil
 }
@@ -142,14 +146,18 @@ func countRow(res *exportops.LogCleanupResult, row exportops.LogRow, v exportops
 			res.KeptFileMayExist++
 			return
 		}
-		res.FailedCount++
-		res.ErrorsTotal++
-		if len(res.Errors) < exportops.MaxErrors {
-			res.Errors = append(res.Errors, exportops.LogError{LogID: row.ID, Error: row.Prior.Error})
-		}
+		failRow(res, row, row.Prior.Error)
 	case exportops.KeepUncounted:
 		res.Remaining++
 	case exportops.KeepNotDue:
+	}
+}
+
+func failRow(res *exportops.LogCleanupResult, row exportops.LogRow, reason string) {
+	res.FailedCount++
+	res.ErrorsTotal++
+	if len(res.Errors) < exportops.MaxErrors {
+		res.Errors = append(res.Errors, exportops.LogError{LogID: row.ID, Error: reason})
 	}
 }
 

@@ -17,20 +17,32 @@ func (r *logRun) deleteLone(ctx context.Context) (bool, error) {
 		if r.ended(ctx, r.work) {
 			return false, nil
 		}
-		cp, err := r.checkpoint(r.work, *r.res)
-		if err != nil {
+		var err error
+		if next, err = r.deleteLonePage(ctx, sel, next); err != nil {
 			return false, err
 		}
-		began := time.Now()
-		var n int64
-		if n, next, err = r.Store.DeleteLoneMetrics(ctx, cp, sel, next, r.pace.size); err != nil {
-			return false, fmt.Errorf("delete metrics without a row: %w", err)
-		}
-		r.pace.took(time.Since(began))
-		r.res.LoneMetrics += n
-		r.work.report(*r.res)
 		if next == "" {
 			return true, nil
 		}
 	}
+}
+
+func (r *logRun) deleteLonePage(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (
+	exportops.Cursor, error,
+) {
+	ctx, cancel := finishing(ctx)
+	defer cancel()
+	cp, err := r.checkpoint(r.work, *r.res)
+	if err != nil {
+		return "", err
+	}
+	began := time.Now()
+	n, next, err := r.Store.DeleteLoneMetrics(ctx, cp, sel, after, r.pace.size)
+	if err != nil {
+		return "", fmt.Errorf("delete metrics without a row: %w", err)
+	}
+	r.pace.took(time.Since(began))
+	r.res.LoneMetrics += n
+	r.work.report(*r.res)
+	return next, nil
 }

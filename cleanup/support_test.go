@@ -95,9 +95,9 @@ func counts(r exportops.FileCleanupResult) string {
 	return strings.TrimSpace(b.String())
 }
 
-func want[T any](t testing.TB, what string, got, want T) {
+func want[T any](t testing.TB, what string, got, want T, opts ...cmp.Option) {
 	t.Helper()
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, opts...); d != "" {
 		t.Errorf("%s (-want +got):\n%s", what, d)
 	}
 }

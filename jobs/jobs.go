@@ -125,7 +125,10 @@ func (r *Runner) await(ctx context.Context, run exportops.Run, deadline time.Tim
 		case <-look.C:
 		}
 		next, err := r.Store.Run(ctx, run.ID)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return run, nil
+		case err != nil:
 			return run, err
 		}
 		run = next

@@ -201,7 +201,8 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 		now := r.at()
 		before := exportops.At(cut)
 		if cut.IsZero() {
-			before = now
+			// The application's clock may be ahead, or in another zone.
+			before = exportops.At(now.Add(24 * time.Hour))
 		}
 		// What could not be rolled up in time is kept, as remaining.
 		_, err := r.Metrics.RollBefore(ctx, before, now)

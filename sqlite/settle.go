@@ -71,7 +71,7 @@ func (s *Store) expireRows(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 		UPDATE {logs} AS e SET status = 'expired', updated_at = ?
 		FROM (SELECT value ->> 'e' AS export_id, value ->> 'u' AS file_url, value ->> 'x' AS expires_at
 			FROM json_each(?)) g
-		WHERE e.export_id = g.export_id AND e.status = 'completed'
+		WHERE e.export_id = g.export_id AND +e.status = 'completed'
 			AND e.file_url IS g.file_url AND e.expires_at IS g.expires_at
 		RETURNING export_id`), c.Now.String(), rowList)
 	if err != nil {

@@ -39,7 +39,14 @@ func (s *Store) fenced(ctx context.Context, c exportops.Checkpoint, fn func(*sql
 		if err := s.checkFence(ctx, tx, c); err != nil {
 			return err
 		}
-		return fn(tx)
+		if err := fn(tx); err != nil || c.Done == nil {
+			return err
+		}
+		progress, err := c.Done()
+		if err == nil {
+			_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(progress), c.RunID)
+		}
+		return err
 	})
 }
 

@@ -121,14 +121,20 @@ func (w *World) Status(n int) exportops.Status {
 // "state evidence".
 func (w *World) Ledger(n int) []string {
 	w.Helper()
+	return w.Strings(fmt.Sprintf(`SELECT trim(state || ' ' || evidence) FROM exportops_deletions
+		WHERE export_id = '%s' ORDER BY id`, ID(n)))
+}
+
+// Strings returns the one column a query yields.
+func (w *World) Strings(query string) []string {
+	w.Helper()
 	var out []string
-	w.each(fmt.Sprintf(`SELECT trim(state || ' ' || evidence) FROM exportops_deletions WHERE export_id = '%s' ORDER BY id`, ID(n)),
-		func(rows *sql.Rows) error {
-			var s string
-			err := rows.Scan(&s)
-			out = append(out, s)
-			return err
-		})
+	w.each(query, func(rows *sql.Rows) error {
+		var s string
+		err := rows.Scan(&s)
+		out = append(out, s)
+		return err
+	})
 	return out
 }
 

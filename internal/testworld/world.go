@@ -5,6 +5,7 @@ package testworld
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -120,8 +121,12 @@ func (w *World) Write(key, content string) {
 func (w *World) WriteAt(key, content string, at time.Time) {
 	w.Helper()
 	name := filepath.Join(w.Folder, filepath.FromSlash(key))
-	w.Must(os.MkdirAll(filepath.Dir(name), 0o755)) //nolint:gosec // as an application would make it
-	w.Must(os.WriteFile(name, []byte(content), 0o644))
+	err := os.WriteFile(name, []byte(content), 0o644)
+	if errors.Is(err, os.ErrNotExist) {
+		w.Must(os.MkdirAll(filepath.Dir(name), 0o755)) //nolint:gosec // as an application would make it
+		err = os.WriteFile(name, []byte(content), 0o644)
+	}
+	w.Must(err)
 	w.Must(os.Chtimes(name, at, at))
 }
 
@@ -191,4 +196,11 @@ func (e *Events) Of(t exportops.EventType) []any {
 		}
 	}
 	return out
+}
+
+// Len returns how many events there were.
+func (e *Events) Len() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.list)
 }
