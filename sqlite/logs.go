@@ -26,7 +26,7 @@ func logOrder(s exportops.LogSelection) order {
 		}
 		return o
 	}
-	return order{where: `e.timestamp < ?`, args: []any{s.Cut.String()}, sort: "timestamp", down: true}
+	return order{where: `e.timestamp >= '' AND e.timestamp < ?`, args: []any{s.Cut.String()}, sort: "timestamp", down: true}
 }
 
 // LogRows implements exportops.LogStore.
