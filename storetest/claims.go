@@ -16,6 +16,8 @@ func testDeletions(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("pages", func(t *testing.T) { testPages(t, open) })
 	t.Run("claim", func(t *testing.T) { testClaims(t, open) })
 	t.Run("count", func(t *testing.T) { testAttempts(t, open) })
+	t.Run("settle", func(t *testing.T) { testSettle(t, open) })
+	t.Run("reclaim", func(t *testing.T) { testReclaim(t, open) })
 }
 
 func testClaims(t *testing.T, open func(testing.TB) Fixture) {
