@@ -1,5 +1,0 @@
-package storetest
-
-import "testing"
-
-func testLogs(*testing.T, func(testing.TB) Fixture) {}
