@@ -67,11 +67,12 @@ func (s *Store) expireRows(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 	if err != nil {
 		return nil, err
 	}
+	// The plus keeps SQLite from the index on status, which holds nearly all rows.
 	found, err := tx.QueryContext(ctx, s.sql(`
 		UPDATE {logs} AS e SET status = 'expired', updated_at = ?
 		FROM (SELECT value ->> 'e' AS export_id, value ->> 'u' AS file_url, value ->> 'x' AS expires_at
 			FROM json_each(?)) g
-		WHERE e.export_id = g.export_id AND e.status = 'completed'
+		WHERE e.export_id = g.export_id AND +e.status = 'completed'
 			AND CAST(e.file_url AS TEXT) IS g.file_url AND CAST(e.expires_at AS TEXT) IS g.expires_at
 		RETURNING export_id`), c.Now.String(), rowList)
 	if err != nil {
