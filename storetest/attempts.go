@@ -156,5 +156,8 @@ func generations(t *testing.T, open func(testing.TB) Fixture) {
 		if l := ledger(t, f); len(l) != 2 || l[0].State != exportops.DeletionClaimed || l[0].Attempts != 1 || l[1].Bytes != 3 || l[1].State != exportops.DeletionDone {
 			t.Fatalf("the ledger holds %+v", l)
 		}
+		if p := claim(t, f, fence).Candidates[0].Prior; p == nil || p.State != exportops.DeletionClaimed {
+			t.Fatalf("it comes with the entry %+v, want the newest", p)
+		}
 	})
 }
