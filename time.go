@@ -34,7 +34,8 @@ func ParseStoredTime(s string) (Time, bool) {
 		return Time{}, false
 	}
 	t, err := time.Parse(TimeLayout, s)
-	return Time{t}, err == nil
+	// The standard library takes a comma for the point.
+	return Time{t}, err == nil && s[19] == '.'
 }
 
 // String returns the instant in TimeLayout.

@@ -22,17 +22,19 @@ const readable = `GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0
 
 // candidateColumns reads rows that any program may have written: a null or a
 // value of another type must not stop the others. The ledger's entry for the
-// same generation of the row comes with it.
+// same generation of the row comes with it. A column that was declared as a time
+// would be parsed by the driver: the casts keep what is stored as it is.
 const candidateColumns = `
 	e.{row}, coalesce(e.id, ''), coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''),
-	e.file_url, e.expires_at, coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
+	CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
 	iif(typeof(e.file_size) = 'integer', e.file_size, NULL),
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
 
 const candidateFrom = `
 	FROM {logs} e LEFT JOIN exportops_deletions d ON d.id = (
 		SELECT max(x.id) FROM exportops_deletions x
-		WHERE x.export_id = e.export_id AND x.file_url IS e.file_url AND x.expires_at IS e.expires_at)`
+		WHERE x.export_id = e.export_id AND x.file_url IS CAST(e.file_url AS TEXT)
+			AND x.expires_at IS CAST(e.expires_at AS TEXT))`
 
 // order is how a selection walks through the table: by an index of the
 // contract, with ties broken by the row's own place.
@@ -56,12 +58,14 @@ func orderOf(s exportops.Selection) (order, error) {
 		}, nil
 	case exportops.ByAge:
 		return order{
-			where: `e.timestamp > '' AND e.created_at < ? AND +e.status = 'completed'`,
-			args:  []any{s.Cut.String()}, sort: "timestamp", down: true,
+			// Neither time has an index in the right order: all completed rows are
+			// read, in their own places.
+			where: `e.status = 'completed' AND e.created_at < ?`,
+			args:  []any{s.Cut.String()},
 		}, nil
 	case exportops.ByLogCleanup:
 		return order{
-			where: `e.timestamp < ? AND +e.status IN ('expired', 'failed') AND e.file_url > ''
+			where: `e.timestamp >= '' AND e.timestamp < ? AND +e.status IN ('expired', 'failed') AND e.file_url > ''
 				AND coalesce(d.state, '') NOT IN ('deleted', 'absent')`,
 			args: []any{s.Cut.String()}, sort: "timestamp", down: true,
 		}, nil
@@ -75,9 +79,10 @@ func orderOf(s exportops.Selection) (order, error) {
 	return order{}, fmt.Errorf("no selection by %q", s.Mode)
 }
 
-// place is a cursor: the value of the sorted column and the row's own place.
+// place is a cursor: the value of the sorted column, byte by byte, and the
+// row's own place.
 type place struct {
-	Sort string
+	Sort []byte
 	Row  any // an integer, or the id where the table is a view
 }
 
@@ -103,8 +108,8 @@ func (o order) parts(c exportops.Cursor) ([]order, error) {
 		return []order{o.and(` AND e.{row}`+beyond, p.Row)}, nil
 	}
 	return []order{
-		o.and(` AND e.`+o.sort+` = ? AND e.{row}`+beyond, p.Sort, p.Row),
-		o.and(` AND e.`+o.sort+` > ?`, p.Sort),
+		o.and(` AND e.`+o.sort+` = ? AND e.{row}`+beyond, string(p.Sort), p.Row),
+		o.and(` AND e.`+o.sort+` > ?`, string(p.Sort)),
 	}, nil
 }
 
@@ -128,9 +133,9 @@ func (o order) cursor(c exportops.Candidate, row any) exportops.Cursor {
 	p := place{Row: row}
 	switch {
 	case o.sort == "timestamp":
-		p.Sort = c.Timestamp
+		p.Sort = []byte(c.Timestamp)
 	case o.sort == "expires_at" && c.ExpiresAt != nil:
-		p.Sort = *c.ExpiresAt
+		p.Sort = []byte(*c.ExpiresAt)
 	}
 	b, err := json.Marshal(p)
 	if err != nil {

@@ -34,7 +34,7 @@ func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (Diagnosis, e
 	err := s.read.QueryRowContext(ctx, s.sql(`
 		SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now'),
 			(SELECT max(t) FROM (SELECT max(timestamp) AS t FROM {logs} UNION ALL SELECT max(started_at) FROM exportops_runs)),
-			(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined')`)).Scan(&clock, &newest, &d.Quarantined)
+			(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined' AND state IN ('failed', 'quarantined'))`)).Scan(&clock, &newest, &d.Quarantined)
 	if err != nil {
 		return d, s.explain(fmt.Errorf("diagnose: %w", err))
 	}

@@ -9,11 +9,12 @@ import (
 )
 
 // counted says whether a row's outcome is frozen in a metric that a rollup of
-// the row's own hour already holds. A row whose time cannot be read counts
-// nowhere; what its metric says must be held by some hour's rollup.
+// the row's own hour already holds. An observation of another end than the row
+// has by now is not that. A row whose time cannot be read counts nowhere; what
+// its metric says must be held by some hour's rollup.
 const counted = `CASE WHEN ` + exactTimestamp + ` THEN
 	EXISTS (SELECT 1 FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
-		WHERE m.export_id = e.export_id AND m.outcome = 1 AND m.status IN ('completed', 'failed')
+		WHERE m.export_id = e.export_id AND m.outcome = 1 AND m.status IN ` + finished + ` AND NOT (` + unfrozen + `)
 			AND m.counted_hour = substr(e.timestamp, 1, 13) || ':00:00.000Z' AND (h.clean = 1 OR h.sealed = 1))
 	ELSE NOT EXISTS (SELECT 1 FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
 		WHERE m.export_id = e.export_id AND h.clean = 0 AND h.sealed = 0) END`
@@ -26,7 +27,7 @@ func logOrder(s exportops.LogSelection) order {
 		}
 		return o
 	}
-	return order{where: `e.timestamp < ?`, args: []any{s.Cut.String()}, sort: "timestamp", down: true}
+	return order{where: `e.timestamp >= '' AND e.timestamp < ?`, args: []any{s.Cut.String()}, sort: "timestamp", down: true}
 }
 
 // LogRows implements exportops.LogStore.
@@ -148,17 +149,18 @@ func (s *Store) LogStatistics(ctx context.Context, cut exportops.Time) (exportop
 	st := exportops.LogStatistics{CutoffDate: cut}
 	var bytes int64
 	err := s.read.QueryRowContext(ctx, s.sql(`
-		SELECT count(*), coalesce(sum(`+rowOverhead+` + length(config) + coalesce(length(file_url), 0)
+		SELECT count(*), coalesce(sum(`+rowOverhead+` + coalesce(length(config), 0) + coalesce(length(file_url), 0)
 			+ coalesce(length(error_message), 0)), 0)
-		FROM {logs}
-		WHERE timestamp < ? AND (+status IN ('expired', 'failed') OR (+status = 'completed' AND coalesce(file_url, '') = ''))`),
+		FROM {logs} e
+		WHERE timestamp < ? AND `+exactTimestamp+` AND (+status IN ('expired', 'failed') OR (+status = 'completed' AND coalesce(file_url, '') = ''))`),
 		cut.String()).Scan(&st.EligibleForCleanup, &bytes)
 	if err != nil {
 		return st, s.explain(fmt.Errorf("count old log rows: %w", err))
 	}
 	st.TotalSizeEstimateMB = float64(bytes) / 1e6
 	var oldest sql.NullString
-	err = s.read.QueryRowContext(ctx, s.sql(`SELECT min(timestamp) FROM {logs} WHERE timestamp `+readable)).Scan(&oldest)
+	err = s.read.QueryRowContext(ctx, s.sql(`SELECT (SELECT CAST(e.timestamp AS TEXT) FROM {logs} e
+		WHERE `+exactTimestamp+` ORDER BY e.timestamp LIMIT 1)`)).Scan(&oldest)
 	st.OldestLogDate = timePtr(oldest)
 	return st, s.explain(err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/exportops/exportops"
 )
@@ -66,12 +67,13 @@ func reclaim(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, d *exporto
 func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, limit int) (
 	[]exportops.OpenClaim, error,
 ) {
+	// The plus keeps SQLite on the index of open claims, which are few.
 	rows, err := tx.QueryContext(ctx, `
 		SELECT `+deletionColumns+` FROM exportops_deletions d
 		WHERE d.state = 'claimed' AND NOT (d.run_id = ?1 AND d.token = ?2)
 			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = d.run_id AND r.token = d.token
 				AND r.state = 'running' AND r.lease_until > ?3)
-		ORDER BY d.id LIMIT ?4`, c.RunID, c.Token, c.Now.String(), limit)
+		ORDER BY +d.id LIMIT ?4`, c.RunID, c.Token, c.Now.String(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("find open claims: %w", err)
 	}
@@ -102,16 +104,46 @@ func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 	return open, nil
 }
 
+// listDeletions builds the query of one page. Those of an export, the open ones
+// and those that failed are found by their indexes; a run's entries lie close
+// together, and everything else is common: the newest first are soon enough.
+func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
+	var where []string
+	and := func(cond string, v ...any) {
+		where, args = append(where, cond), append(args, v...)
+	}
+	id := "d.id"
+	switch {
+	case f.ExportID != "":
+		and(`d.export_id = ?`, f.ExportID)
+		if f.State != "" {
+			and(`+d.state = ?`, f.State)
+		}
+	case f.State == exportops.DeletionClaimed:
+		id = "+d.id" // or SQLite walks through all entries to have them in order
+		and(`d.state = 'claimed'`)
+	case f.State == exportops.DeletionFailed || f.State == exportops.DeletionQuarantined:
+		and(`d.state = ? AND d.state IN ('failed', 'quarantined')`, f.State)
+	case f.State != "":
+		and(`d.state = ?`, f.State)
+	}
+	if f.RunID != "" {
+		and(`+d.run_id = ?`, f.RunID)
+	}
+	if f.Before != 0 {
+		and(id+` < ?`, f.Before)
+	}
+	query = `SELECT ` + deletionColumns + ` FROM exportops_deletions d`
+	if len(where) > 0 {
+		query += ` WHERE ` + strings.Join(where, ` AND `)
+	}
+	return query + ` ORDER BY ` + id + ` DESC LIMIT ?`, append(args, pageSize(f.Limit))
+}
+
 // Deletions implements exportops.DeletionStore.
 func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {
-	before := f.Before
-	if before == 0 {
-		before = 1 << 62
-	}
-	rows, err := s.read.QueryContext(ctx, `
-		SELECT `+deletionColumns+` FROM exportops_deletions d
-		WHERE d.id < ?1 AND (?2 = '' OR d.export_id = ?2) AND (?3 = '' OR d.run_id = ?3) AND (?4 = '' OR d.state = ?4)
-		ORDER BY d.id DESC LIMIT ?5`, before, f.ExportID, f.RunID, f.State, pageSize(f.Limit))
+	query, args := listDeletions(f)
+	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, s.explain(err)
 	}

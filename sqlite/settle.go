@@ -26,16 +26,16 @@ func (s *Store) Settle(ctx context.Context, c exportops.Checkpoint, batch []expo
 // generation is what a row was when it was claimed; it expires only while it
 // still is.
 type generation struct {
-	ExportID  string  `json:"e"`
-	FileURL   *string `json:"u"`
-	ExpiresAt *string `json:"x"`
+	ExportID  text  `json:"e"`
+	FileURL   *text `json:"u"`
+	ExpiresAt *text `json:"x"`
 }
 
 func generationOf(b exportops.Settlement) generation {
 	if d := b.Claim; d != nil {
-		return generation{d.ExportID, d.FileURL, d.ExpiresAt}
+		return generation{text(d.ExportID), (*text)(d.FileURL), (*text)(d.ExpiresAt)}
 	}
-	return generation{b.Row.ExportID, b.Row.FileURL, b.Row.ExpiresAt}
+	return generation{text(b.Row.ExportID), (*text)(b.Row.FileURL), (*text)(b.Row.ExpiresAt)}
 }
 
 // expireRows turns the rows whose files are confirmed gone to expired, and
@@ -50,7 +50,7 @@ func (s *Store) expireRows(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 	for _, b := range batch {
 		if b.Expires() {
 			g := generationOf(b)
-			rows, ids = append(rows, g), append(ids, g.ExportID)
+			rows, ids = append(rows, g), append(ids, string(g.ExportID))
 		}
 	}
 	if len(rows) == 0 {
@@ -67,12 +67,13 @@ func (s *Store) expireRows(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 	if err != nil {
 		return nil, err
 	}
+	// The plus keeps SQLite from the index on status, which holds nearly all rows.
 	found, err := tx.QueryContext(ctx, s.sql(`
 		UPDATE {logs} AS e SET status = 'expired', updated_at = ?
 		FROM (SELECT value ->> 'e' AS export_id, value ->> 'u' AS file_url, value ->> 'x' AS expires_at
 			FROM json_each(?)) g
 		WHERE e.export_id = g.export_id AND +e.status = 'completed'
-			AND e.file_url IS g.file_url AND e.expires_at IS g.expires_at
+			AND CAST(e.file_url AS TEXT) IS g.file_url AND CAST(e.expires_at AS TEXT) IS g.expires_at
 		RETURNING export_id`), c.Now.String(), rowList)
 	if err != nil {
 		return nil, fmt.Errorf("expire rows: %w", err)
@@ -104,7 +105,7 @@ func (s *Store) recordOutcomes(ctx context.Context, tx *sql.Tx, c exportops.Chec
 	defer record.Close()
 	out := make([]exportops.Settled, len(batch))
 	for i, b := range batch {
-		out[i] = exportops.Settled{State: b.State, RowExpired: expired[generationOf(b).ExportID]}
+		out[i] = exportops.Settled{State: b.State, RowExpired: b.Expires() && expired[string(generationOf(b).ExportID)]}
 		out[i].RowUnlike = b.Expires() && !out[i].RowExpired
 		if b.Claim == nil {
 			continue

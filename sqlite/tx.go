@@ -95,8 +95,48 @@ func nullJSON(b json.RawMessage) any {
 
 // jsonList returns values as the text of a JSON array, for json_each.
 func jsonList[T any](values []T) (string, error) {
-	b, err := json.Marshal(values)
+	var list any = values
+	switch values := list.(type) {
+	case []string:
+		exact := make([]text, len(values))
+		for i, v := range values {
+			exact[i] = text(v)
+		}
+		list = exact
+	case []any:
+		exact := make([]any, len(values))
+		for i, v := range values {
+			if s, ok := v.(string); ok {
+				v = text(s)
+			}
+			exact[i] = v
+		}
+		list = exact
+	}
+	b, err := json.Marshal(list)
 	return string(b), err
+}
+
+// text is a string that any program may have stored. SQLite takes its bytes as
+// they stand in JSON; the standard library would replace those that are not
+// UTF-8, and the list would name another row.
+type text string
+
+// MarshalJSON keeps every byte.
+func (t text) MarshalJSON() ([]byte, error) {
+	b := make([]byte, 0, len(t)+2)
+	b = append(b, '"')
+	for _, c := range []byte(t) {
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ':
+			b = fmt.Appendf(b, `\u%04x`, c)
+		default:
+			b = append(b, c)
+		}
+	}
+	return append(b, '"'), nil
 }
 
 // timePtr reads a stored time; text that is none is treated as missing.

@@ -30,6 +30,7 @@ func testExports(t *testing.T, open func(testing.TB) Fixture) {
 		_, err = f.Store.Export(t.Context(), exportops.NewID())
 		wantKind(t, err, exportops.KindNotFound, "")
 	})
+	t.Run("update", func(t *testing.T) { testUpdates(t, open) })
 	t.Run("update_changes_what_it_names", func(t *testing.T) { updateExport(t, open(t)) })
 	t.Run("update_is_refused_while_the_file_is_being_deleted", func(t *testing.T) {
 		f := open(t)

@@ -28,7 +28,11 @@ func testKeys(t *testing.T, open func(testing.TB) Fixture) {
 				t.Fatalf("replayed at %s (-want +got):\n%s", now, d)
 			}
 		}
-		begin(t, f, exportops.Started, withKey("k"), at(day))
+		begin(t, f, exportops.Started, withKey("l"), at(day))
+		if n := f.Count(t, `SELECT count(*) FROM exportops_run_keys`); n != 1 {
+			t.Fatalf("%d keys are kept, want the one of today", n)
+		}
+		begin(t, f, exportops.Joined, withKey("k"), at(day))
 	})
 	t.Run("without_the_key_it_runs_again", func(t *testing.T) {
 		f := open(t)

@@ -152,6 +152,7 @@ CREATE TABLE exportops_deletions (
 );
 CREATE UNIQUE INDEX exportops_deletions_open ON exportops_deletions (store, bucket, key) WHERE state = 'claimed';
 CREATE INDEX exportops_deletions_export ON exportops_deletions (export_id);
+CREATE INDEX exportops_deletions_failed ON exportops_deletions (state) WHERE state IN ('failed', 'quarantined');
 CREATE UNIQUE INDEX exportops_deletions_chain ON exportops_deletions (chain_day, chain_seq) WHERE chain_day IS NOT NULL;
 
 -- +goose Down

@@ -1,0 +1,154 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// plansOf explains every statement that exercise makes the store execute.
+func plansOf(t *testing.T) map[string][]string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.db")
+	s, err := Open(t.Context(), Options{Path: path, Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	type statement struct {
+		query string
+		args  []any
+	}
+	statements, name := map[string][]statement{}, ""
+	seen := func(query string, args []driver.NamedValue) {
+		if name == "" { // what exercise prepares, and what explains
+			return
+		}
+		st := statement{query: query}
+		for _, a := range args {
+			st.args = append(st.args, a.Value)
+		}
+		if !slices.ContainsFunc(statements[name], func(o statement) bool { return o.query == query }) {
+			statements[name] = append(statements[name], st)
+		}
+	}
+	spyOn(t, &s.write, path, seen)
+	spyOn(t, &s.read, path, seen)
+	exercise(t, s, func(n string) { name = n })
+	name = ""
+	plans := map[string][]string{}
+	for n, all := range statements {
+		for _, st := range all {
+			rows, err := s.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+st.query, st.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := scanAll(rows, func() error {
+				var a, b, c int
+				var detail string
+				err := rows.Scan(&a, &b, &c, &detail)
+				plans[n] = append(plans[n], detail)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return plans
+}
+
+// mainIndexes says by which index each call comes to the rows it is about.
+var mainIndexes = map[string]string{
+	"AbandonedRuns": "exportops_runs_active", "BeginRun": "exportops_runs_active", "EndsSince": "exportops_runs_finished",
+	"Schedule": "exportops_runs_slot", "Run": "sqlite_autoindex_exportops_runs", "FinishRun": "sqlite_autoindex_exportops_runs",
+	"Candidates expiry": "export_logs_expires_at", "CountCandidates expiry": "export_logs_expires_at",
+	"Candidates age": "export_logs_status", "CountCandidates age": "export_logs_status",
+	"Candidates log_cleanup": "export_logs_timestamp", "CountCandidates log_cleanup": "export_logs_timestamp",
+	"Candidates erasure": "export_logs_user_id", "CountCandidates erasure": "export_logs_user_id",
+	"CandidatesByID": "sqlite_autoindex_export_logs_2", // of export_id
+	"ClaimFiles":     "export_logs_expires_at", "ClaimFiles by id": "sqlite_autoindex_export_logs_2",
+	"Settle": "sqlite_autoindex_export_logs_2", "Reclaim": "exportops_deletions_open",
+	"KeyRows": "export_logs_status", "KeyRows since": "export_logs_timestamp",
+	"Deletions open": "exportops_deletions_open", "Deletions of an export": "exportops_deletions_export",
+	"Deletions of an export and run": "exportops_deletions_export",
+	"Deletions failed":               "exportops_deletions_failed", "Deletions quarantined": "exportops_deletions_failed",
+	"LogRows age": "export_logs_timestamp", "CountLogRows age": "export_logs_timestamp",
+	"DeleteLogRows age": "export_logs_timestamp",
+	"LogRows user":      "export_logs_user_id", "LogRows user and age": "export_logs_user_id",
+	"CountLogRows user": "export_logs_user_id", "CountLogRows user and age": "export_logs_user_id",
+	"DeleteLogRows user": "export_logs_user_id", "DeleteLogRows user and age": "export_logs_user_id",
+	"LogStatistics": "export_logs_timestamp", "Outcomes": "export_logs_timestamp", "InProgress": "export_logs_status",
+}
+
+// wholeTables says which calls may walk through a table, and why.
+var wholeTables = map[string]string{
+	"Deletions":          "the newest first, until the page is full",
+	"Deletions deleted":  "what nearly all entries are",
+	"Deletions of a run": "a run's entries lie together; an index would cost every claim",
+	"Runs":               "the newest first, until the page is full; there are a few thousand",
+	"Runs of a job":      "a few thousand",
+	"Runs active":        "a few thousand",
+	"Runs failed":        "a few thousand",
+	"LogStatistics":      "the oldest time, from the index; it stops at the first that can be read",
+}
+
+// wholeStatus says which calls may take the index on status to all completed
+// rows, and why.
+var wholeStatus = map[string]string{
+	"Candidates age":      "no index is in the order of created_at",
+	"CountCandidates age": "likewise",
+	"KeyRows":             "it is about all files that are live",
+	"InProgress":          "it asks for what is queued and processing alone, which is little",
+}
+
+// sorted says which calls may sort what they read, because it is little.
+var sorted = []string{"AbandonedRuns", "Deletions open", "Reclaim"}
+
+var (
+	aScan     = regexp.MustCompile(`^SCAN (\S+)`)
+	aWalk     = regexp.MustCompile(`\(rowid[<>]\?\)`)
+	aPage     = regexp.MustCompile(` (first|next) page| before`)
+	notTables = []string{"CONSTANT", "json_each", "j"}
+)
+
+func TestStatementsUseTheIndexes(t *testing.T) {
+	plans := plansOf(t)
+	may := func(list map[string]string, name string) bool { return list[aPage.ReplaceAllString(name, "")] != "" }
+	for name, plan := range plans {
+		for _, step := range plan {
+			table := aScan.FindStringSubmatch(step)
+			scan := table != nil && !slices.Contains(notTables, table[1])
+			// All of a partial index is the few rows it is about.
+			partial := strings.Contains(step, "exportops_deletions_open") || strings.Contains(step, "exportops_runs_active")
+			switch {
+			case strings.Contains(step, "AUTOMATIC"):
+				t.Errorf("%s builds an index of its own: %s", name, step)
+			case (scan && !partial || aWalk.MatchString(step)) && !may(wholeTables, name):
+				t.Errorf("%s walks through a table: %s", name, step)
+			case strings.Contains(step, "export_logs_status") && !may(wholeStatus, name):
+				t.Errorf("%s reads all rows of a status: %s", name, step)
+			case strings.Contains(step, "FOR ORDER BY") && !slices.Contains(sorted, aPage.ReplaceAllString(name, "")):
+				t.Errorf("%s sorts: %q", name, plan)
+			}
+		}
+	}
+	used := map[string]bool{}
+	for name, plan := range plans {
+		call := aPage.ReplaceAllString(name, "")
+		used[call] = true
+		if index := mainIndexes[call]; !slices.ContainsFunc(plan, func(step string) bool { return strings.Contains(step, " "+index) }) {
+			t.Errorf("%s does not use %s: %q", name, index, plan)
+		}
+	}
+	for call := range mainIndexes {
+		if !used[call] {
+			t.Errorf("nothing is known of %s", call)
+		}
+	}
+}
