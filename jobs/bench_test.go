@@ -175,7 +175,7 @@ func oldLogs(b *testing.B, rows int) *rig {
 		rows, randomID))
 	r.fill(b, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at,
 			row_status, run_id, token, attempts, claimed_at)
-		SELECT export_id, user_id, 'expiry', 'deleted', 'file:///exports', 'exports', file_url, file_url, expires_at,
+		SELECT export_id, user_id, 'expiry', 'deleted', 'file:///exports', 'exports', file_url AS key, file_url, expires_at,
 			'completed', '00000000-0000-4000-8000-000000000000', 1, 1, expires_at FROM export_logs`)
 	return r
 }

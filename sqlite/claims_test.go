@@ -40,7 +40,7 @@ func TestClaimsLookBesideTheWriter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		page, err := s.ClaimFiles(ctx, cp, exportops.ClaimRequest{Selection: due, Store: "test", Limit: 10, Decide: claimAll})
@@ -60,7 +60,7 @@ func TestClaimsLookBesideTheWriter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }()
 		if _, err := tx.Exec(`UPDATE export_logs SET status = 'processing' WHERE export_id = 'a.json'`); err != nil {
 			t.Fatal(err)
 		}
