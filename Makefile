@@ -10,10 +10,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 FUZZTIME ?= 20s
 ARGS ?=
 
-.PHONY: help build demo test lint check bench fuzz ci tools
+.PHONY: help build demo test lint check bench bench-compare fuzz ci tools
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build ./bin/exportops, one static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/exportops ./cmd/exportops
@@ -34,6 +34,9 @@ check: lint test ## what every commit must pass
 
 bench: ## every benchmark, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
+
+bench-compare: ## whole cleanups beside find -delete and DELETE in sqlite3 (ARGS="files" or "logs" for one)
+	scripts/compare.sh $(ARGS)
 
 fuzz: ## every fuzz target for FUZZTIME (20s)
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do \

@@ -3,6 +3,7 @@ package exportops
 import (
 	"context"
 	"iter"
+	"time"
 )
 
 // DeletionState is the state of an entry of the ledger.
@@ -116,7 +117,8 @@ type ClaimPage struct {
 	// there is none. A candidate that was to be claimed and has none lost the
 	// key to a claim that is still open.
 	Claims []*Deletion
-	Next   Cursor // where to go on; "" after the last page
+	Next   Cursor        // where to go on; "" after the last page
+	Took   time.Duration // how long other writers were kept waiting
 }
 
 // Settlement is the outcome of one claim, or of a row without a file.
@@ -214,7 +216,8 @@ type LogSelection struct {
 type LogPage struct {
 	Rows     []LogRow
 	Verdicts []LogVerdict
-	Next     Cursor // "" after the last page
+	Next     Cursor        // "" after the last page
+	Took     time.Duration // how long other writers were kept waiting
 }
 
 // LogStatistics says what a log cleanup would find.

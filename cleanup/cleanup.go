@@ -63,20 +63,18 @@ type Work struct {
 // its run was told to stop.
 const settleWithin = 10 * time.Second
 
-// lockFor is how long one transaction should hold the write lock at most;
-// batches shrink and grow to stay below.
-const lockFor = 80 * time.Millisecond
+// lockFor is how long one transaction should hold the write lock; batches shrink
+// and grow towards it. What is left to 100 ms is for those that a disk is slow
+// about.
+const lockFor = 60 * time.Millisecond
 
 // pace adapts the size of a batch to how long the last one took.
 type pace struct{ size, least, most int }
 
 func (p *pace) took(d time.Duration) {
-	switch {
-	case d > lockFor:
-		p.size = max(p.least, p.size/2)
-	case d < lockFor/3:
-		p.size = min(p.most, p.size+p.size/2)
-	}
+	// By half at most, so that one slow flush does not decide about the rest.
+	factor := min(max(float64(lockFor)/float64(max(d, 1)), 0.5), 1.5)
+	p.size = min(max(int(float64(p.size)*factor), p.least), p.most)
 }
 
 // ended reports whether the work must stop before the next batch.

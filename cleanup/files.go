@@ -133,12 +133,11 @@ func (r *fileRun) claim(ctx context.Context, req exportops.ClaimRequest) (export
 		return exportops.ClaimPage{}, err
 	}
 	req.Selection, req.Store = r.plan.sel, r.Files.ID()
-	began := time.Now()
 	page, err := r.Store.ClaimFiles(ctx, cp, req)
 	if err != nil {
 		return page, fmt.Errorf("claim files: %w", err)
 	}
-	r.pace.took(time.Since(began))
+	r.pace.took(page.Took)
 	return page, r.carryOut(ctx, page)
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/exportops/exportops"
 )
@@ -14,7 +14,7 @@ type LogWork struct {
 	Cut    exportops.Time // timestamp before; zero with UserID takes every age
 	UserID string         // only this user's; "" for all
 	// Roll sees to it that the hours the rows lie in are rolled up: what is
-	// deleted must have been counted.
+	// deleted must have been counted. It is called where a row was not.
 	Roll func(ctx context.Context) error
 }
 
@@ -25,10 +25,13 @@ type logRun struct {
 	sel  LogWork
 	res  *exportops.LogCleanupResult
 	pace pace
+	// rolled is set once Roll was called: what is not counted then stays.
+	rolled bool
 }
 
 // CleanLogs deletes old log rows: first the files that nobody has confirmed to
-// be gone, then the rows whose files are, and whose outcomes are counted.
+// be gone, then the rows whose files are, and whose outcomes are counted. Where
+// rows are not counted yet, their hours are rolled up before.
 func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *exportops.LogCleanupResult) error {
 	defer func() { sumUpLogs(res) }()
 	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: pace{size: 1000, least: 50, most: 4000}}
@@ -36,9 +39,6 @@ func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *expor
 	files, err := r.cleanFiles(ctx)
 	if err != nil {
 		return err
-	}
-	if err := sel.Roll(ctx); err != nil {
-		return fmt.Errorf("roll up the hours before: %w", err)
 	}
 	done, err := r.deleteRows(ctx)
 	if err == nil && done {
@@ -90,39 +90,55 @@ func (r *logRun) deleteRows(ctx context.Context) (bool, error) {
 		if r.ended(ctx, r.work) {
 			return false, r.countRest(context.WithoutCancel(ctx), sel, next)
 		}
-		var err error
-		if next, err = r.deletePage(ctx, sel, next); err != nil {
+		page, err := r.deletePage(ctx, sel, next)
+		if err != nil {
 			return false, err
 		}
-		if next == "" {
+		if !r.rolled && slices.Contains(page.Verdicts, exportops.KeepUncounted) {
+			// The aggregation that runs every hour has not been here. Looking at a
+			// million rows takes a while, and so waits until it is known to be needed.
+			r.rolled = true
+			if err := r.sel.Roll(ctx); err != nil {
+				return false, fmt.Errorf("roll up the hours before: %w", err)
+			}
+			continue // with what is left of the page
+		}
+		for i, v := range page.Verdicts {
+			if v != exportops.DeleteRow {
+				countRow(r.res, page.Rows[i], v, r.work.Fence.RunID)
+			}
+		}
+		if next = page.Next; next == "" {
 			return true, nil
 		}
 	}
 }
 
-func (r *logRun) deletePage(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (exportops.Cursor, error) {
+// deletePage deletes what may go of a page, and counts that alone.
+func (r *logRun) deletePage(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (exportops.LogPage, error) {
 	ctx, cancel := finishing(ctx)
 	defer cancel()
 	cp, err := r.checkpoint(r.work, r.res)
 	if err != nil {
-		return "", err
+		return exportops.LogPage{}, err
 	}
 	// Rows that are gone cannot be counted by a run that takes over.
 	counted := *r.res
 	cp.Done = func() (json.RawMessage, error) { return json.Marshal(counted) }
-	began := time.Now()
 	page, err := r.Store.DeleteLogRows(ctx, cp, sel, after, r.pace.size, func(row exportops.LogRow) exportops.LogVerdict {
 		v := exportops.JudgeRow(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
-		countRow(&counted, row, v, r.work.Fence.RunID)
+		if v == exportops.DeleteRow {
+			counted.DeletedCount++
+		}
 		return v
 	})
 	if err != nil {
-		return "", fmt.Errorf("delete log rows: %w", err)
+		return page, fmt.Errorf("delete log rows: %w", err)
 	}
-	r.pace.took(time.Since(began))
+	r.pace.took(page.Took)
 	*r.res = counted
 	r.work.report(*r.res)
-	return page.Next, nil
+	return page, nil
 }
 
 // countRest counts the rows that were not reached.

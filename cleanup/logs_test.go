@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -258,7 +259,7 @@ func (d dying) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, s expo
 	limit int, decide func(exportops.LogRow) exportops.LogVerdict,
 ) (exportops.LogPage, error) {
 	page, err := d.Store.DeleteLogRows(ctx, c, s, after, limit, decide)
-	if err == nil {
+	if slices.Contains(page.Verdicts, exportops.DeleteRow) {
 		panic(errCrash)
 	}
 	return page, err

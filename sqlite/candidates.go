@@ -31,7 +31,9 @@ const candidateColumns = `
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
 
 const candidateFrom = `
-	FROM {logs} e LEFT JOIN exportops_deletions d ON d.id = (
+	FROM {logs} e` + withLedger
+
+const withLedger = ` LEFT JOIN exportops_deletions d ON d.id = (
 		SELECT max(x.id) FROM exportops_deletions x
 		WHERE x.export_id = e.export_id AND x.file_url IS CAST(e.file_url AS TEXT)
 			AND x.expires_at IS CAST(e.expires_at AS TEXT))`
@@ -148,53 +150,73 @@ func (o order) cursor(c exportops.Candidate, row any) exportops.Cursor {
 func (s *Store) Candidates(ctx context.Context, sel exportops.Selection, after exportops.Cursor, limit int) (
 	[]exportops.Candidate, exportops.Cursor, error,
 ) {
-	page, next, err := s.candidatePage(ctx, s.read, sel, after, limit)
+	page, _, next, err := s.candidatePage(ctx, sel, after, limit)
 	return page, next, s.explain(err)
 }
 
-func (s *Store) candidatePage(ctx context.Context, q queryer, sel exportops.Selection, after exportops.Cursor,
-	limit int,
-) ([]exportops.Candidate, exportops.Cursor, error) {
+// candidatePage reads a page, and beside each row the value that names its
+// place. It may walk through a whole table to find few rows, so it reads beside
+// the writer and never inside a transaction that others wait for.
+func (s *Store) candidatePage(ctx context.Context, sel exportops.Selection, after exportops.Cursor, limit int) (
+	page []exportops.Candidate, places []any, next exportops.Cursor, err error,
+) {
 	o, err := orderOf(sel)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
 	parts, err := o.parts(after)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
-	var page []exportops.Candidate
 	for _, p := range parts {
 		query := `SELECT` + candidateColumns + candidateFrom + ` WHERE ` + p.where + p.by()
-		more, err := s.scanCandidates(ctx, q, p, query, append(p.args, limit-len(page))...)
+		more, at, err := s.scanCandidates(ctx, s.read, p, query, append(p.args, limit-len(page))...)
 		if err != nil {
-			return nil, "", err
+			return nil, nil, "", err
 		}
-		if page = append(page, more...); len(page) == limit {
-			return page, page[limit-1].Cursor, nil
+		if page, places = append(page, more...), append(places, at...); len(page) == limit {
+			return page, places, page[limit-1].Cursor, nil
 		}
 	}
-	return page, "", nil
+	return page, places, "", nil
+}
+
+// candidatesAt reads the rows at some places again, as far as the selection
+// still takes them.
+func (s *Store) candidatesAt(ctx context.Context, q queryer, sel exportops.Selection, places []any) (
+	[]exportops.Candidate, error,
+) {
+	o, err := orderOf(sel)
+	if err != nil {
+		return nil, err
+	}
+	list, err := jsonList(places)
+	if err != nil {
+		return nil, err
+	}
+	query := `SELECT` + candidateColumns + ` FROM json_each(?) j CROSS JOIN {logs} e ON e.{row} = j.value` + withLedger +
+		` WHERE ` + o.where
+	page, _, err := s.scanCandidates(ctx, q, o, query, append([]any{list}, o.args...)...)
+	return page, err
 }
 
 func (s *Store) scanCandidates(ctx context.Context, q queryer, o order, query string, args ...any) (
-	[]exportops.Candidate, error,
+	page []exportops.Candidate, places []any, err error,
 ) {
 	rows, err := q.QueryContext(ctx, s.sql(query), args...)
 	if err != nil {
-		return nil, fmt.Errorf("read candidates: %w", err)
+		return nil, nil, fmt.Errorf("read candidates: %w", err)
 	}
 	defer rows.Close()
-	var page []exportops.Candidate
 	for rows.Next() {
 		c, row, err := scanCandidate(rows)
 		if err != nil {
-			return nil, fmt.Errorf("read candidates: %w", err)
+			return nil, nil, fmt.Errorf("read candidates: %w", err)
 		}
 		c.Cursor = o.cursor(c, row)
-		page = append(page, c)
+		page, places = append(page, c), append(places, row)
 	}
-	return page, rows.Err()
+	return page, places, rows.Err()
 }
 
 func scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidate, row any, err error) {

@@ -4,20 +4,34 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/exportops/exportops"
 )
 
-// ClaimFiles implements exportops.DeletionStore.
+// ClaimFiles implements exportops.DeletionStore. Where the few rows that are due
+// stand among millions that are not, finding them takes long: that is done
+// before the transaction, which reads again what was found.
 func (s *Store) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r exportops.ClaimRequest) (
 	page exportops.ClaimPage, err error,
 ) {
+	var places []any
+	var next exportops.Cursor
+	if r.ExportIDs == nil {
+		if _, places, next, err = s.candidatePage(ctx, r.Selection, r.After, r.Limit); err != nil {
+			return page, s.explain(err)
+		}
+		if len(places) == 0 {
+			return page, s.fenced(ctx, c, func(*sql.Tx) error { return nil })
+		}
+	}
+	var began time.Time
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
-		page = exportops.ClaimPage{}
+		began, page = time.Now(), exportops.ClaimPage{Next: next}
 		if r.ExportIDs != nil {
 			page.Candidates, err = s.candidatesByID(ctx, tx, r.ExportIDs)
 		} else {
-			page.Candidates, page.Next, err = s.candidatePage(ctx, tx, r.Selection, r.After, r.Limit)
+			page.Candidates, err = s.candidatesAt(ctx, tx, r.Selection, places)
 		}
 		if err != nil {
 			return err
@@ -33,6 +47,7 @@ func (s *Store) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r export
 		page.Claims, err = claimAll(ctx, tx, c, r, page)
 		return err
 	})
+	page.Took = time.Since(began)
 	return page, err
 }
 
@@ -50,8 +65,9 @@ func (s *Store) candidatesByID(ctx context.Context, q queryer, exportIDs []strin
 	if err != nil {
 		return nil, err
 	}
-	return s.scanCandidates(ctx, q, order{}, `SELECT`+candidateColumns+candidateFrom+`
+	rows, _, err := s.scanCandidates(ctx, q, order{}, `SELECT`+candidateColumns+candidateFrom+`
 		WHERE e.export_id IN (SELECT value FROM json_each(?))`, ids)
+	return rows, err
 }
 
 // claimAll writes the ledger's side of a page: a claim, or for a location that

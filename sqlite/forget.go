@@ -42,6 +42,9 @@ func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, s
 			return fmt.Errorf("read lone metrics: %w", err)
 		}
 		deleted = int64(len(still))
+		if err := sealHoursOf(ctx, tx, still); err != nil {
+			return err
+		}
 		return deleteMetrics(ctx, tx, still)
 	})
 	return deleted, next, err

@@ -82,3 +82,34 @@ func TestListsUseTheIndexes(t *testing.T) {
 		}
 	}
 }
+
+// By the index on status, a batch of a thousand read its list once for each of
+// all the completed exports there are: minutes instead of milliseconds.
+func TestRowsExpireOneByOne(t *testing.T) {
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.write.QueryContext(t.Context(), `EXPLAIN QUERY PLAN `+s.sql(expireQuery), "", "[]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plan []string
+	err = scanAll(rows, func() error {
+		var id, parent, unused int64
+		var step string
+		err := rows.Scan(&id, &parent, &unused, &step)
+		plan = append(plan, step)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan) < 2 || !strings.HasPrefix(plan[0], "SCAN json_each") || !strings.Contains(plan[1], "(export_id=?)") {
+		t.Errorf("the plan is %q, want the list first and each row by its export_id", plan)
+	}
+}

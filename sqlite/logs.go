@@ -4,20 +4,23 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/exportops/exportops"
 )
 
-// counted says whether a row's outcome is frozen in a metric that a rollup of
-// the row's own hour already holds. An observation of another end than the row
-// has by now is not that. A row whose time cannot be read counts nowhere; what
-// its metric says must be held by some hour's rollup.
-const counted = `CASE WHEN ` + exactTimestamp + ` THEN
-	EXISTS (SELECT 1 FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
+// countedHour is the hour whose rollup holds a row's outcome as it is now, when
+// that is the row's own hour; null where none does. A row whose time cannot be
+// read counts nowhere, and neither may what its metric says stand open in some
+// hour: it gets an empty text.
+const countedHour = `CASE WHEN ` + exactTimestamp + ` THEN
+	(SELECT m.counted_hour FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
 		WHERE m.export_id = e.export_id AND m.outcome = 1 AND m.status IN ` + finished + ` AND NOT (` + unfrozen + `)
 			AND m.counted_hour = substr(e.timestamp, 1, 13) || ':00:00.000Z' AND (h.clean = 1 OR h.sealed = 1))
-	ELSE NOT EXISTS (SELECT 1 FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
-		WHERE m.export_id = e.export_id AND h.clean = 0 AND h.sealed = 0) END`
+	WHEN NOT EXISTS (SELECT 1 FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
+		WHERE m.export_id = e.export_id AND h.clean = 0 AND h.sealed = 0) THEN '' END`
 
 func logOrder(s exportops.LogSelection) order {
 	if s.UserID != "" {
@@ -34,8 +37,12 @@ func logOrder(s exportops.LogSelection) order {
 func (s *Store) LogRows(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor, limit int) (
 	[]exportops.LogRow, exportops.Cursor, error,
 ) {
-	page, _, next, err := s.logPage(ctx, s.read, sel, after, limit)
-	return page, next, s.explain(err)
+	page, next, err := s.logPage(ctx, s.read, sel, after, limit)
+	rows := make([]exportops.LogRow, len(page))
+	for i, p := range page {
+		rows[i] = p.LogRow
+	}
+	return rows, next, s.explain(err)
 }
 
 // CountLogRows implements exportops.LogStore.
@@ -43,104 +50,131 @@ func (s *Store) CountLogRows(ctx context.Context, sel exportops.LogSelection, af
 	return s.countRows(ctx, logOrder(sel), `FROM {logs} e`, after)
 }
 
-// logPage reads a page, and beside each row the value that names its place.
+// placedRow is a log row with the value that names its place, and the hour that
+// counts it.
+type placedRow struct {
+	exportops.LogRow
+	place any
+	hour  string // "" where it is not known
+}
+
 func (s *Store) logPage(ctx context.Context, q queryer, sel exportops.LogSelection, after exportops.Cursor, limit int) (
-	page []exportops.LogRow, places []any, next exportops.Cursor, err error,
+	page []placedRow, next exportops.Cursor, err error,
 ) {
 	parts, err := logOrder(sel).parts(after)
 	if err != nil {
-		return nil, nil, "", err
+		return nil, "", err
 	}
 	for _, p := range parts {
-		query := `SELECT` + candidateColumns + `, ` + counted + candidateFrom + ` WHERE ` + p.where + p.by()
+		query := `SELECT` + candidateColumns + `, ` + countedHour + candidateFrom + ` WHERE ` + p.where + p.by()
 		rows, err := q.QueryContext(ctx, s.sql(query), append(p.args, limit-len(page))...)
 		if err != nil {
-			return nil, nil, "", fmt.Errorf("read log rows: %w", err)
+			return nil, "", fmt.Errorf("read log rows: %w", err)
 		}
-		page, places, err = scanLogRows(rows, p, page, places)
+		err = scanAll(rows, func() (err error) {
+			var r placedRow
+			var hour sql.NullString
+			if r.Candidate, r.place, err = scanCandidate(rows, &hour); err != nil {
+				return err
+			}
+			r.Counted, r.hour, r.Cursor = hour.Valid, hour.String, p.cursor(r.Candidate, r.place)
+			page = append(page, r)
+			return nil
+		})
 		if err != nil {
-			return nil, nil, "", fmt.Errorf("read log rows: %w", err)
+			return nil, "", fmt.Errorf("read log rows: %w", err)
 		}
 		if len(page) == limit {
-			return page, places, page[limit-1].Cursor, nil
+			return page, page[limit-1].Cursor, nil
 		}
 	}
-	return page, places, "", nil
-}
-
-func scanLogRows(rows *sql.Rows, o order, page []exportops.LogRow, places []any) ([]exportops.LogRow, []any, error) {
-	defer rows.Close()
-	for rows.Next() {
-		var r exportops.LogRow
-		c, row, err := scanCandidate(rows, &r.Counted)
-		if err != nil {
-			return nil, nil, err
-		}
-		r.Candidate = c
-		r.Cursor = o.cursor(c, row)
-		page, places = append(page, r), append(places, row)
-	}
-	return page, places, rows.Err()
+	return page, "", nil
 }
 
 // DeleteLogRows implements exportops.LogStore.
 func (s *Store) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, sel exportops.LogSelection,
 	after exportops.Cursor, limit int, decide func(exportops.LogRow) exportops.LogVerdict,
 ) (out exportops.LogPage, err error) {
+	var began time.Time
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
-		page, places, next, err := s.logPage(ctx, tx, sel, after, limit)
+		began = time.Now()
+		page, next, err := s.logPage(ctx, tx, sel, after, limit)
 		if err != nil {
 			return err
 		}
-		out = exportops.LogPage{Rows: page, Next: next, Verdicts: make([]exportops.LogVerdict, len(page))}
-		var rows []any
-		var exports []string
+		out = exportops.LogPage{
+			Rows: make([]exportops.LogRow, len(page)), Verdicts: make([]exportops.LogVerdict, len(page)), Next: next,
+		}
+		var going []placedRow
 		for i, r := range page {
-			out.Verdicts[i] = decide(r)
+			out.Rows[i], out.Verdicts[i] = r.LogRow, decide(r.LogRow)
 			if out.Verdicts[i] == exportops.DeleteRow {
-				rows, exports = append(rows, places[i]), append(exports, r.ExportID)
+				going = append(going, r)
 			}
 		}
-		return s.deleteRows(ctx, tx, rows, exports)
+		return s.deleteRows(ctx, tx, going)
 	})
+	out.Took = time.Since(began)
 	return out, err
 }
 
-func (s *Store) deleteRows(ctx context.Context, tx *sql.Tx, rows []any, exports []string) error {
-	if len(rows) == 0 {
+func (s *Store) deleteRows(ctx context.Context, tx *sql.Tx, going []placedRow) error {
+	if len(going) == 0 {
 		return nil
 	}
-	rowList, err := jsonList(rows)
-	if err != nil {
+	var rows []any
+	var exports, unplaced []string
+	hours := map[string]bool{}
+	for _, r := range going {
+		rows, exports = append(rows, r.place), append(exports, r.ExportID)
+		if r.hour == "" {
+			unplaced = append(unplaced, r.ExportID)
+		} else {
+			hours[r.hour] = true
+		}
+	}
+	if err := execList(ctx, tx, `UPDATE exportops_rollup_hours SET sealed = 1
+		WHERE sealed = 0 AND start IN (SELECT value FROM json_each(?))`, slices.Collect(maps.Keys(hours))); err != nil {
+		return fmt.Errorf("seal hours: %w", err)
+	}
+	if err := sealHoursOf(ctx, tx, unplaced); err != nil {
 		return err
 	}
-	if err := execList(ctx, tx, s.sql(`DELETE FROM {logs} WHERE {row} IN (SELECT value FROM json_each(?))`), rowList); err != nil {
+	if err := execList(ctx, tx, s.sql(`DELETE FROM {logs} WHERE {row} IN (SELECT value FROM json_each(?))`), rows); err != nil {
 		return fmt.Errorf("delete log rows: %w", err)
 	}
 	return deleteMetrics(ctx, tx, exports)
 }
 
-// deleteMetrics deletes the metrics of exports and seals the hours that counted
-// them.
-func deleteMetrics(ctx context.Context, tx *sql.Tx, exports []string) error {
-	list, err := jsonList(exports)
-	if err != nil {
-		return err
-	}
-	if err := execList(ctx, tx, `UPDATE exportops_rollup_hours SET sealed = 1 WHERE sealed = 0 AND start IN (
+// sealHoursOf seals the hours that count exports.
+func sealHoursOf(ctx context.Context, tx *sql.Tx, exports []string) error {
+	err := execList(ctx, tx, `UPDATE exportops_rollup_hours SET sealed = 1 WHERE sealed = 0 AND start IN (
 		SELECT m.counted_hour FROM json_each(?) j CROSS JOIN exportops_export_metrics m
-			ON m.export_id = j.value AND m.counted_hour IS NOT NULL)`, list); err != nil {
+			ON m.export_id = j.value AND m.counted_hour IS NOT NULL)`, exports)
+	if err != nil {
 		return fmt.Errorf("seal hours: %w", err)
 	}
-	if err := execList(ctx, tx, `DELETE FROM exportops_export_metrics
-		WHERE export_id IN (SELECT value FROM json_each(?))`, list); err != nil {
+	return nil
+}
+
+func deleteMetrics(ctx context.Context, tx *sql.Tx, exports []string) error {
+	err := execList(ctx, tx, `DELETE FROM exportops_export_metrics
+		WHERE export_id IN (SELECT value FROM json_each(?))`, exports)
+	if err != nil {
 		return fmt.Errorf("delete metrics: %w", err)
 	}
 	return nil
 }
 
-func execList(ctx context.Context, tx *sql.Tx, query, list string) error {
-	_, err := tx.ExecContext(ctx, query, list)
+func execList[T any](ctx context.Context, tx *sql.Tx, query string, values []T) error {
+	if len(values) == 0 {
+		return nil
+	}
+	list, err := jsonList(values)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, query, list)
 	return err
 }
 

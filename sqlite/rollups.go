@@ -206,13 +206,9 @@ func (s *Store) WriteEmpty(ctx context.Context, span exportops.Span) error {
 			hours = append(hours, from)
 			from = exportops.At(from.Add(time.Hour))
 		}
-		list, err := jsonList(hours)
-		if err != nil {
-			return err
-		}
-		err = s.tx(ctx, func(tx *sql.Tx) error {
+		err := s.tx(ctx, func(tx *sql.Tx) error {
 			return execList(ctx, tx, `INSERT OR IGNORE INTO exportops_rollup_hours (start, clean)
-				SELECT value, 1 FROM json_each(?)`, list)
+				SELECT value, 1 FROM json_each(?)`, hours)
 		})
 		if err != nil {
 			return fmt.Errorf("write empty hours: %w", err)

@@ -38,6 +38,16 @@ func generationOf(b exportops.Settlement) generation {
 	return generation{text(b.Row.ExportID), (*text)(b.Row.FileURL), (*text)(b.Row.ExpiresAt)}
 }
 
+// The plus keeps SQLite from the index on status: by it, the whole list would be
+// read for every export that is completed.
+const expireQuery = `
+	UPDATE {logs} AS e SET status = 'expired', updated_at = ?
+	FROM (SELECT value ->> 'e' AS export_id, value ->> 'u' AS file_url, value ->> 'x' AS expires_at
+		FROM json_each(?)) g
+	WHERE e.export_id = g.export_id AND +e.status = 'completed'
+		AND CAST(e.file_url AS TEXT) IS g.file_url AND CAST(e.expires_at AS TEXT) IS g.expires_at
+	RETURNING export_id`
+
 // expireRows turns the rows whose files are confirmed gone to expired, and
 // returns the export ids of those that still were what was claimed. What is
 // known of their metrics is frozen first: updated_at says when they finished
@@ -67,14 +77,7 @@ func (s *Store) expireRows(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 	if err != nil {
 		return nil, err
 	}
-	// The plus keeps SQLite from the index on status, which holds nearly all rows.
-	found, err := tx.QueryContext(ctx, s.sql(`
-		UPDATE {logs} AS e SET status = 'expired', updated_at = ?
-		FROM (SELECT value ->> 'e' AS export_id, value ->> 'u' AS file_url, value ->> 'x' AS expires_at
-			FROM json_each(?)) g
-		WHERE e.export_id = g.export_id AND +e.status = 'completed'
-			AND CAST(e.file_url AS TEXT) IS g.file_url AND CAST(e.expires_at AS TEXT) IS g.expires_at
-		RETURNING export_id`), c.Now.String(), rowList)
+	found, err := tx.QueryContext(ctx, s.sql(expireQuery), c.Now.String(), rowList)
 	if err != nil {
 		return nil, fmt.Errorf("expire rows: %w", err)
 	}
