@@ -13,6 +13,7 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/metrics"
+	"github.com/exportops/exportops/recorder"
 	"github.com/exportops/exportops/sqlite"
 )
 
@@ -299,5 +300,26 @@ func BenchmarkRecord(b *testing.B) {
 			}
 		}
 		b.ReportMetric(500*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	})
+	b.Run("through_the_recorder", func(b *testing.B) {
+		r := recorder.New(serviceOf(openBench(b)), recorder.Options{})
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := r.Log(metric()); err != nil {
+				b.Fatal(err)
+			}
+			if r.Stats().Queued == 5000 { // the queue is faster than the disk
+				if err := r.Flush(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		if err := r.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if n := r.Stats().Recorded; n < int64(b.N) {
+			b.Fatalf("%d of %d were recorded", n, b.N)
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	})
 }

@@ -34,13 +34,13 @@ func (e *events) Emit(t exportops.EventType, v any) {
 	e.all = append(e.all, string(t)+" "+string(b))
 }
 
-// recorder is a store of which only RecordMetrics is used.
-type recorder struct {
+// recordOnly is a store of which only RecordMetrics is used.
+type recordOnly struct {
 	metrics.Store
 	record func(context.Context, []exportops.Metric) ([]exportops.Receipt, error)
 }
 
-func (r recorder) RecordMetrics(ctx context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
+func (r recordOnly) RecordMetrics(ctx context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
 	return r.record(ctx, b)
 }
 
@@ -102,7 +102,7 @@ func TestRecordEmitsOneEventForEachNewMetric(t *testing.T) {
 func TestCallersShareTransactions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sizes []int
-		m := metrics.New(recorder{record: func(_ context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
+		m := metrics.New(recordOnly{record: func(_ context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
 			time.Sleep(time.Second) // of the bubble
 			sizes = append(sizes, len(b))
 			return allNew(len(b)), nil
@@ -126,7 +126,7 @@ func TestCallersShareTransactions(t *testing.T) {
 func TestACallerThatLeavesTakesNothingAlong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &events{}
-		m := metrics.New(recorder{record: func(ctx context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
+		m := metrics.New(recordOnly{record: func(ctx context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
 			time.Sleep(time.Second)
 			return allNew(len(b)), ctx.Err()
 		}}, metrics.Options{Events: e})
@@ -153,7 +153,7 @@ func TestACallerThatLeavesTakesNothingAlong(t *testing.T) {
 func TestOneCallersMetricsDoNotFailTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		poison := aMetric()
-		m := metrics.New(recorder{record: func(_ context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
+		m := metrics.New(recordOnly{record: func(_ context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
 			time.Sleep(time.Second)
 			for _, x := range b {
 				if x.ExportID == poison.ExportID {
@@ -180,7 +180,7 @@ func TestOneCallersMetricsDoNotFailTheOthers(t *testing.T) {
 
 func TestTooManyThatWaitAreTurnedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := metrics.New(recorder{record: func(_ context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
+		m := metrics.New(recordOnly{record: func(_ context.Context, b []exportops.Metric) ([]exportops.Receipt, error) {
 			time.Sleep(time.Second)
 			return allNew(len(b)), nil
 		}}, metrics.Options{})
