@@ -28,7 +28,7 @@ func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, s
 	if err != nil {
 		return 0, "", err
 	}
-	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+	err = s.bulkFenced(ctx, c, func(tx *sql.Tx) error {
 		rows, err := tx.QueryContext(ctx, s.sql(`SELECT m.export_id FROM json_each(?) j
 			CROSS JOIN exportops_export_metrics m ON m.export_id = j.value WHERE `+loneMetric), list)
 		if err != nil {

@@ -83,7 +83,7 @@ func (w *walk) each(ctx context.Context, span exportops.Span, change func(*sql.T
 			return err
 		}
 		var took time.Duration
-		err = w.store.tx(ctx, func(tx *sql.Tx) error {
+		err = w.store.bulk(ctx, func(tx *sql.Tx) error {
 			began := time.Now()
 			err := change(tx, page)
 			// Without the commit: a disk that is slow to sync is no reason to sync

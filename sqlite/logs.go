@@ -96,7 +96,7 @@ func (s *Store) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, sel e
 	after exportops.Cursor, limit int, decide func(exportops.LogRow) exportops.LogVerdict,
 ) (out exportops.LogPage, err error) {
 	var began time.Time
-	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+	err = s.bulkFenced(ctx, c, func(tx *sql.Tx) error {
 		began = time.Now()
 		page, next, err := s.logPage(ctx, tx, sel, after, limit)
 		if err != nil {

@@ -43,6 +43,12 @@ type Store struct {
 	table    string // as configured
 	write    *sql.DB
 	read     *sql.DB
+	copier   *sql.DB // makes the checkpoints of bulk changes; nil in a rehearsal
+
+	copying sync.Mutex // guards what follows
+	copied  time.Time  // the last checkpoint of a bulk change
+	idle    *time.Timer
+
 	replacer *strings.Replacer
 }
 
@@ -85,6 +91,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if s.read, err = open(ctx, path, "ro", 4); err != nil {
 		return nil, errors.Join(unavailable(path, err), s.write.Close())
 	}
+	s.copier, err = sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_pragma=busy_timeout(5000)"}).String())
+	if err != nil {
+		return nil, errors.Join(unavailable(path, err), s.read.Close(), s.write.Close())
+	}
+	s.copier.SetMaxOpenConns(1)
 	if err := s.learnTable(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -131,7 +142,7 @@ func open(ctx context.Context, path, mode string, n int) (*sql.DB, error) {
 			// Rows with random ids touch a page of every index each: twice the cache and
 			// half the checkpoints delete a quarter more of them. Twice that again shows
 			// in the memory, and in how long one checkpoint keeps ingest waiting.
-			"cache_size(-4000)", "wal_autocheckpoint(2000)")
+			"cache_size(-4000)", fmt.Sprintf("wal_autocheckpoint(%d)", autoCheckpoint))
 		q.Set("_txlock", "immediate")
 	}
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
@@ -167,7 +178,18 @@ func connect(ctx context.Context, db *sql.DB) error {
 }
 
 // Close closes the database. No operation may be under way.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (s *Store) Close() error {
+	s.copying.Lock()
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	s.copying.Unlock()
+	var err error
+	if s.copier != nil {
+		err = s.copier.Close()
+	}
+	return errors.Join(err, s.read.Close(), s.write.Close())
+}
 
 // Path returns the absolute path of the database file.
 func (s *Store) Path() string { return s.path }

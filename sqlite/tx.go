@@ -19,7 +19,12 @@ func (s *Store) tx(ctx context.Context, fn func(*sql.Tx) error) error {
 	if err != nil {
 		return s.explain(fmt.Errorf("begin: %w", err))
 	}
-	if err := fn(tx); err != nil {
+	return s.end(tx, fn(tx))
+}
+
+// end commits a transaction, or rolls it back after an error.
+func (s *Store) end(tx *sql.Tx, err error) error {
+	if err != nil {
 		// A rollback after a failure the driver already rolled back is no news.
 		if rb := tx.Rollback(); rb != nil && !errors.Is(rb, sql.ErrTxDone) {
 			err = errors.Join(err, rb)
@@ -35,19 +40,21 @@ func (s *Store) tx(ctx context.Context, fn func(*sql.Tx) error) error {
 // fenced runs fn in a transaction of a run: it commits only while the run is
 // still held with the checkpoint's token, and renews the lease with it.
 func (s *Store) fenced(ctx context.Context, c exportops.Checkpoint, fn func(*sql.Tx) error) error {
-	return s.tx(ctx, func(tx *sql.Tx) error {
-		if err := s.checkFence(ctx, tx, c); err != nil {
-			return err
-		}
-		if err := fn(tx); err != nil || c.Done == nil {
-			return err
-		}
-		progress, err := c.Done()
-		if err == nil {
-			_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(progress), c.RunID)
-		}
+	return s.tx(ctx, func(tx *sql.Tx) error { return s.inFence(ctx, tx, c, fn) })
+}
+
+func (s *Store) inFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, fn func(*sql.Tx) error) error {
+	if err := s.checkFence(ctx, tx, c); err != nil {
 		return err
-	})
+	}
+	if err := fn(tx); err != nil || c.Done == nil {
+		return err
+	}
+	progress, err := c.Done()
+	if err == nil {
+		_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(progress), c.RunID)
+	}
+	return err
 }
 
 func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint) error {

@@ -23,9 +23,10 @@ CREATE TABLE exportops_export_metrics (
     -- again: the rollup of an hour is what the metrics with this value add up
     -- to. Null for what is no outcome or not finished.
     counted_hour       TEXT,
+    -- At most one of an export has outcome = 1; an index for that alone would be
+    -- one more page to write for each export.
     UNIQUE (export_id, status, attempt)
 );
-CREATE UNIQUE INDEX exportops_export_metrics_outcome ON exportops_export_metrics (export_id) WHERE outcome = 1;
 CREATE INDEX exportops_export_metrics_timestamp ON exportops_export_metrics (timestamp) WHERE outcome = 1;
 CREATE INDEX exportops_export_metrics_counted ON exportops_export_metrics (counted_hour) WHERE counted_hour IS NOT NULL;
 CREATE INDEX exportops_export_metrics_progress ON exportops_export_metrics (timestamp)

@@ -1,0 +1,113 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+const (
+	// checkpointEvery is how much time a bulk change lets pass between two
+	// checkpoints: the longer, the more often a page is written into the log for
+	// each time that it is written into the database.
+	checkpointEvery = 2 * time.Second
+	// fewFrames of the log are copied while the writer waits.
+	fewFrames = 1000
+	// autoCheckpoint is the pages of the log after which a commit copies them.
+	autoCheckpoint = 2000
+)
+
+// bulkFenced is fenced for changes that no one is told about one by one, and
+// that are made again where a power cut undoes them: their commits are not
+// synced. The next commit that is, such as that which ends the run, syncs them
+// too, so that nothing later lasts where they do not. Their checkpoints are made
+// beside the writer, which others wait for.
+func (s *Store) bulkFenced(ctx context.Context, c exportops.Checkpoint, fn func(*sql.Tx) error) error {
+	return s.bulk(ctx, func(tx *sql.Tx) error { return s.inFence(ctx, tx, c, fn) })
+}
+
+func (s *Store) bulk(ctx context.Context, fn func(*sql.Tx) error) error {
+	if s.copier == nil { // a rehearsal
+		return s.tx(ctx, fn)
+	}
+	if err := s.copyLog(ctx); err != nil {
+		return s.explain(err)
+	}
+	return s.unsynced(ctx, fn)
+}
+
+// unsynced runs fn in a transaction on the writer, which syncs again after it,
+// come what may.
+func (s *Store) unsynced(ctx context.Context, fn func(*sql.Tx) error) (err error) {
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return s.explain(fmt.Errorf("begin: %w", err))
+	}
+	defer func() {
+		if _, restore := conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA synchronous = FULL`); restore != nil {
+			// A connection that does not sync must not be used by anybody.
+			dropped := conn.Raw(func(any) error { return driver.ErrBadConn })
+			err = errors.Join(err, fmt.Errorf("sync again: %w", restore), dropped)
+		}
+		err = errors.Join(err, conn.Close())
+	}()
+	_, err = conn.ExecContext(ctx, `PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0`)
+	if err != nil {
+		return s.explain(fmt.Errorf("begin: %w", err))
+	}
+	tx, err := conn.BeginTx(ctx, nil)
+	if err != nil {
+		return s.explain(fmt.Errorf("begin: %w", err))
+	}
+	return s.end(tx, fn(tx))
+}
+
+// copyLog copies the log into the database, once in a while. It does so on a
+// connection of its own; what came meanwhile is copied on the writer once that
+// is little, so that the log begins anew.
+func (s *Store) copyLog(ctx context.Context) error {
+	s.copying.Lock()
+	defer s.copying.Unlock()
+	if s.idle != nil {
+		s.idle.Stop()
+	}
+	s.idle = time.AfterFunc(2*checkpointEvery, s.endBulk)
+	if time.Since(s.copied) < checkpointEvery {
+		return nil
+	}
+	// The rest shrinks from round to round, as copying is faster than changing.
+	for range 4 {
+		rest, err := checkpoint(ctx, s.copier)
+		if err != nil {
+			return err
+		}
+		if rest < fewFrames {
+			_, err = checkpoint(ctx, s.write)
+			s.copied = time.Now()
+			return err
+		}
+	}
+	s.copied = time.Now()
+	return nil
+}
+
+// endBulk gives the checkpoints back to the writer's commits.
+func (s *Store) endBulk() {
+	// Where this fails the writer is unusable, and whoever uses it next says so.
+	_, _ = s.write.Exec(fmt.Sprintf(`PRAGMA wal_autocheckpoint = %d`, autoCheckpoint)) //nolint:noctx // it belongs to no call
+}
+
+// checkpoint copies what it can without waiting for anybody, and returns how
+// many frames of the log are left.
+func checkpoint(ctx context.Context, db *sql.DB) (rest int64, err error) {
+	var busy, log, done int64
+	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &log, &done); err != nil {
+		return 0, fmt.Errorf("checkpoint: %w", err)
+	}
+	return log - done, nil
+}
