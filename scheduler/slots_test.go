@@ -41,7 +41,15 @@ func TestSlots(t *testing.T) {
 	at(t, "each_job_runs_in_each_of_its_slots_once", func(t *testing.T, w *world) {
 		p := w.process()
 		p.expired(2)
-		until(1, 55)
+		until(1, 59)
+		p.start(daily)
+		until(2, 1)
+		p.stop()
+		if said := p.log.lines(""); len(said) > 0 {
+			t.Errorf("logged: %q", said)
+		}
+		p = w.process()
+		until(2, 59)
 		p.start(daily)
 		until(3, 1)
 		wantSlots(t, p, exportops.MetricsAggregate, "02:00 done schedule", "03:00 done schedule")
@@ -63,7 +71,7 @@ func TestSlots(t *testing.T) {
 	at(t, "a_first_start_catches_up_nothing", func(t *testing.T, w *world) {
 		p := w.process()
 		p.start(map[exportops.Job]string{exportops.MetricsAggregate: "0 0 * * *"})
-		until(0, 50)
+		until(0, 33)
 		wantSlots(t, p, exportops.MetricsAggregate)
 		p.stop()
 	})
@@ -71,7 +79,7 @@ func TestSlots(t *testing.T) {
 		time.Sleep(29*time.Minute + 59*time.Second + 900*time.Millisecond)
 		p := w.process()
 		p.start(daily)
-		until(1, 5)
+		until(1, 1)
 		wantSlots(t, p, exportops.MetricsAggregate, "01:00 done schedule")
 		p.stop()
 	})
@@ -83,7 +91,7 @@ func TestSlots(t *testing.T) {
 		until(4, 10)
 		p = w.process()
 		p.start(daily)
-		until(4, 20)
+		until(4, 12)
 		wantSlots(t, p, exportops.MetricsAggregate,
 			"01:00 missed schedule", "02:00 missed schedule", "03:00 missed schedule", "04:00 done catch_up")
 		wantSlots(t, p, exportops.FileCleanup, "02:00 done catch_up")
@@ -91,11 +99,16 @@ func TestSlots(t *testing.T) {
 		if said := p.log.lines("slots were missed"); len(said) != 1 {
 			t.Errorf("logged %d times: %q", len(said), said)
 		}
-		until(5, 5)
 		p.stop()
+		for range 2 { // the second finds nothing to catch up
+			p = w.process()
+			until(4, 59)
+			p.start(daily)
+			until(5, 1)
+			p.stop()
+		}
 		p = w.process()
 		p.start(daily)
-		time.Sleep(time.Minute)
 		wantSlots(t, p, exportops.MetricsAggregate,
 			"01:00 missed schedule", "02:00 missed schedule", "03:00 missed schedule", "04:00 done catch_up", "05:00 done schedule")
 		p.stop()
@@ -111,9 +124,9 @@ func TestSlots(t *testing.T) {
 			if _, err := p.jobs.Run(t.Context(), jobs.Request{Job: exportops.MetricsAggregate, Trigger: by}); err != nil {
 				t.Fatal(err)
 			}
-			until(2, 40)
+			until(2, 58)
 			p.start(daily)
-			until(3, 5)
+			until(3, 1)
 			wantSlots(t, p, exportops.MetricsAggregate,
 				"--:-- done "+string(by), "01:00 missed schedule", "02:00 skipped schedule", "03:00 done schedule")
 			p.stop()
@@ -132,7 +145,7 @@ func TestSlots(t *testing.T) {
 		until(4, 20)
 		p.kept = &failsOnce{RunStore: p.store, left: 1}
 		p.start(filesEveryHour)
-		until(4, 25)
+		until(4, 23)
 		wantSlots(t, p, exportops.FileCleanup, "--:-- done cron",
 			"01:00 missed schedule", "02:00 skipped schedule", "03:00 missed schedule", "04:00 done catch_up")
 		p.stop()
@@ -147,28 +160,28 @@ func TestSlots(t *testing.T) {
 		p.stop()
 		until(4, 10)
 		p = w.process()
-		p.start(map[exportops.Job]string{exportops.MetricsAggregate: "30 * * * *"})
-		until(4, 35)
-		wantSlots(t, p, exportops.MetricsAggregate, "04:30 done schedule")
+		p.start(map[exportops.Job]string{exportops.MetricsAggregate: "12 * * * *"})
+		until(4, 13)
+		wantSlots(t, p, exportops.MetricsAggregate, "04:12 done schedule")
 		p.stop()
 	})
 	at(t, "a_failed_run_is_recorded_and_waits_for_the_next_slot", func(t *testing.T, w *world) {
 		p := w.process()
 		p.expired(1)
-		p.start(filesEveryQuarter)
+		p.start(filesEveryOther)
 		if err := os.Rename(w.root, w.root+".gone"); err != nil {
 			t.Fatal(err)
 		}
-		until(0, 55)
-		wantSlots(t, p, exportops.FileCleanup, "00:45 failed schedule")
+		until(0, 33)
+		wantSlots(t, p, exportops.FileCleanup, "00:32 failed schedule")
 		if said := p.log.lines("a run failed"); len(said) != 1 {
 			t.Errorf("logged %d times: %q", len(said), said)
 		}
 		if err := os.Rename(w.root+".gone", w.root); err != nil {
 			t.Fatal(err)
 		}
-		until(1, 1)
-		wantSlots(t, p, exportops.FileCleanup, "00:45 failed schedule", "01:00 done schedule")
+		until(0, 35)
+		wantSlots(t, p, exportops.FileCleanup, "00:32 failed schedule", "00:34 done schedule")
 		p.stop()
 	})
 }
@@ -177,21 +190,22 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 	at(t, "a_slot_waits_for_a_run_with_other_parameters", func(t *testing.T, w *world) {
 		p := w.process()
 		p.files.delay = time.Minute
-		p.expired(90) // one and a half hours
+		p.expired(10) // ten minutes
+		until(0, 58)
 		p.start(map[exportops.Job]string{exportops.FileCleanup: "0 1 * * *"})
-		until(0, 50)
+		until(0, 59)
 		hours := 1
 		ended := make(chan error, 1)
 		go func() {
 			_, err := p.jobs.Run(t.Context(), jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCommand, RetentionHours: &hours})
 			ended <- err
 		}()
-		until(2, 15)
+		until(1, 5)
 		wantSlots(t, p, exportops.FileCleanup, "--:-- running cli")
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(5 * time.Minute)
+		time.Sleep(2 * time.Minute)
 		// The run ended after the slot, and did other work than the slot's.
 		wantSlots(t, p, exportops.FileCleanup, "--:-- done cli", "01:00 skipped schedule")
 		p.stop()
@@ -201,10 +215,11 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 	})
 	at(t, "only_the_latest_of_the_slots_that_wait_is_tried_again", func(t *testing.T, w *world) {
 		p := w.process()
-		p.files.delay = time.Minute
-		p.start(filesEveryQuarter)
+		p.files.delay = 55 * time.Second
 		until(0, 50)
-		p.expired(50)
+		p.start(filesEveryOther)
+		until(0, 51)
+		p.expired(9)
 		hours := 1
 		go func() {
 			r := jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCommand, RetentionHours: &hours}
@@ -212,33 +227,34 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 				t.Error(err)
 			}
 		}()
-		until(1, 35)
+		until(0, 57)
 		var waiting int
 		err := p.store.Writer().QueryRowContext(t.Context(), `SELECT count(*) FROM river_job WHERE finalized_at IS NULL`).Scan(&waiting)
 		if err != nil || waiting != 1 {
 			t.Errorf("%d wait, %v", waiting, err)
 		}
-		until(1, 42)
-		wantSlots(t, p, exportops.FileCleanup, "00:45 done schedule", "--:-- done cli",
-			"01:00 skipped schedule", "01:15 skipped schedule", "01:30 skipped schedule")
+		until(1, 1)
+		wantSlots(t, p, exportops.FileCleanup, "--:-- done cli", "00:52 skipped schedule", "00:54 skipped schedule",
+			"00:56 skipped schedule", "00:58 skipped schedule", "01:00 done schedule")
 		p.stop()
 	})
 	at(t, "a_slot_during_a_run_of_the_same_work_is_satisfied_by_it", func(t *testing.T, w *world) {
 		p := w.process()
-		p.files.delay = time.Minute
-		p.expired(40)
-		p.start(filesEveryQuarter)
-		until(1, 40)
+		p.files.delay = 30 * time.Second
+		p.expired(11)
+		p.start(filesEveryOther)
+		until(0, 39)
 		wantSlots(t, p, exportops.FileCleanup,
-			"00:45 done schedule", "01:00 skipped schedule", "01:15 skipped schedule", "01:30 done schedule")
+			"00:32 done schedule", "00:34 skipped schedule", "00:36 skipped schedule", "00:38 done schedule")
 		p.stop()
 	})
 	at(t, "a_long_run_keeps_no_other_job_waiting", func(t *testing.T, w *world) {
 		p := w.process()
 		p.files.delay = time.Minute
 		p.expired(40)
+		until(0, 50)
 		p.start(map[exportops.Job]string{exportops.FileCleanup: "*/2 * * * *", exportops.MetricsAggregate: "0 * * * *"})
-		until(1, 5)
+		until(1, 1)
 		wantSlots(t, p, exportops.MetricsAggregate, "01:00 done schedule")
 		p.stop()
 	})
@@ -246,14 +262,14 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 		a, b := w.process(), w.process()
 		every := map[exportops.Job]string{exportops.FileCleanup: "* * * * *", exportops.MetricsAggregate: "* * * * *"}
 		a.files.delay, b.files.delay = 70*time.Second, 70*time.Second
-		a.expired(12)
+		a.expired(4)
 		a.start(every)
 		b.start(every)
-		until(1, 0)
+		until(0, 42)
 		a.stop()
-		until(1, 10)
-		wantOneAfterTheOther(t, b, exportops.FileCleanup, time.Minute, 38)
-		wantOneAfterTheOther(t, b, exportops.MetricsAggregate, time.Minute, 38)
+		until(0, 45)
+		wantOneAfterTheOther(t, b, exportops.FileCleanup, time.Minute, 13)
+		wantOneAfterTheOther(t, b, exportops.MetricsAggregate, time.Minute, 13)
 		b.stop()
 		if said := append(a.log.lines("level=ERROR"), b.log.lines("level=ERROR")...); len(said) > 0 {
 			t.Errorf("logged: %q", said)

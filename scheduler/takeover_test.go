@@ -18,8 +18,8 @@ import (
 const within = 30 * time.Second
 
 var (
-	filesEveryHour    = map[exportops.Job]string{exportops.FileCleanup: "0 * * * *"}
-	filesEveryQuarter = map[exportops.Job]string{exportops.FileCleanup: "*/15 * * * *"}
+	filesEveryHour  = map[exportops.Job]string{exportops.FileCleanup: "0 * * * *"}
+	filesEveryOther = map[exportops.Job]string{exportops.FileCleanup: "*/2 * * * *"}
 )
 
 func TestStop(t *testing.T) {
@@ -27,6 +27,7 @@ func TestStop(t *testing.T) {
 		a, b := w.process(), w.process()
 		a.files.delay = time.Second
 		a.expired(300)
+		until(0, 58)
 		a.start(filesEveryHour)
 		until(1, 1)
 		b.start(nil)
@@ -210,9 +211,9 @@ func TestTheEngineLeavesNothingBehind(t *testing.T) {
 		wake("file-cleanup", "running", daysAgo, daysAgo, nil)
 		wake("file-cleanup", "running", minuteAgo, minuteAgo, nil)
 		wake("of-another-version", "available", minuteAgo, nil, nil)
-		p.start(filesEveryQuarter)
-		until(1, 1)
-		wantSlots(t, p, exportops.FileCleanup, "00:45 done schedule", "01:00 done schedule")
+		p.start(filesEveryOther)
+		until(0, 35)
+		wantSlots(t, p, exportops.FileCleanup, "00:32 done schedule", "00:34 done schedule")
 		p.stop()
 		p = w.process()
 		defer p.close()
