@@ -39,11 +39,11 @@ type Options struct {
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
-	path     string
-	table    string // as configured
-	write    *sql.DB
-	read     *sql.DB
-	copier   *sql.DB // makes the checkpoints of bulk changes; nil in a rehearsal
+	path   string
+	table  string // as configured
+	write  *sql.DB
+	read   *sql.DB
+	copier *sql.DB // makes the checkpoints of bulk changes; nil in a rehearsal
 
 	copying sync.Mutex // guards what follows
 	copied  time.Time  // the last checkpoint of a bulk change
