@@ -96,10 +96,15 @@ func (s *Store) copyLog(ctx context.Context) error {
 	return nil
 }
 
-// endBulk gives the checkpoints back to the writer's commits.
+// endBulk gives the checkpoints back to the writer's commits, of which the first
+// should find little to copy. Where it fails the database is unusable, and
+// whoever uses it next says so.
 func (s *Store) endBulk() {
-	// Where this fails the writer is unusable, and whoever uses it next says so.
-	_, _ = s.write.Exec(fmt.Sprintf(`PRAGMA wal_autocheckpoint = %d`, autoCheckpoint)) //nolint:noctx // it belongs to no call
+	s.copying.Lock()
+	defer s.copying.Unlock()
+	ctx := context.Background() // it belongs to no call
+	_, _ = checkpoint(ctx, s.copier)
+	_, _ = s.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA wal_autocheckpoint = %d`, autoCheckpoint))
 }
 
 // checkpoint copies what it can without waiting for anybody, and returns how
