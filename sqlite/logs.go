@@ -15,11 +15,13 @@ import (
 // that is the row's own hour; null where none does. A row whose time cannot be
 // read counts nowhere, and neither may what its metric says stand open in some
 // hour: it gets an empty text.
+// The joins and the plus keep SQLite on the metrics of the export: by their hour
+// it would read all of the hour's for each row.
 const countedHour = `CASE WHEN ` + exactTimestamp + ` THEN
-	(SELECT m.counted_hour FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
+	(SELECT m.counted_hour FROM exportops_export_metrics m CROSS JOIN exportops_rollup_hours h ON h.start = m.counted_hour
 		WHERE m.export_id = e.export_id AND m.outcome = 1 AND m.status IN ` + finished + ` AND NOT (` + unfrozen + `)
-			AND m.counted_hour = substr(e.timestamp, 1, 13) || ':00:00.000Z' AND (h.clean = 1 OR h.sealed = 1))
-	WHEN NOT EXISTS (SELECT 1 FROM exportops_export_metrics m JOIN exportops_rollup_hours h ON h.start = m.counted_hour
+			AND +m.counted_hour = substr(e.timestamp, 1, 13) || ':00:00.000Z' AND (h.clean = 1 OR h.sealed = 1))
+	WHEN NOT EXISTS (SELECT 1 FROM exportops_export_metrics m CROSS JOIN exportops_rollup_hours h ON h.start = m.counted_hour
 		WHERE m.export_id = e.export_id AND h.clean = 0 AND h.sealed = 0) THEN '' END`
 
 func logOrder(s exportops.LogSelection) order {

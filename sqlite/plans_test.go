@@ -131,6 +131,8 @@ func TestStatementsUseTheIndexes(t *testing.T) {
 				t.Errorf("%s builds an index of its own: %s", name, step)
 			case (scan && !partial || aWalk.MatchString(step)) && !may(wholeTables, name):
 				t.Errorf("%s walks through a table: %s", name, step)
+			case strings.Contains(step, "exportops_export_metrics_counted (counted_hour=?)"):
+				t.Errorf("%s reads all metrics of an hour for each row: %s", name, step)
 			case strings.Contains(step, "export_logs_status") && !may(wholeStatus, name):
 				t.Errorf("%s reads all rows of a status: %s", name, step)
 			case strings.Contains(step, "FOR ORDER BY") && !slices.Contains(sorted, aPage.ReplaceAllString(name, "")):
