@@ -143,7 +143,7 @@ func waitFor(ts *testscript.TestScript, _ bool, args []string) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	var last string
-	for range 1000 {
+	for range 6000 {
 		res, err := http.Get(args[0])
 		if err == nil {
 			if err := res.Body.Close(); err != nil {
@@ -165,7 +165,7 @@ func waitText(ts *testscript.TestScript, _ bool, args []string) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	var last []byte
-	for range 3000 {
+	for range 15000 {
 		var err error
 		if last, err = os.ReadFile(ts.MkAbs(args[0])); err == nil && bytes.Contains(last, []byte(args[1])) {
 			return
