@@ -21,7 +21,9 @@ type fileRun struct {
 	// postponed are exports whose keys need an exact look, at the end.
 	postponed []postponed
 	// alone are claims of dead runs that are tried one by one, last of all.
-	alone     []*exportops.Deletion
+	alone []*exportops.Deletion
+	// behind are exports whose keys those claims hold.
+	behind    []postponed
 	recovered map[string]*recovered // by export
 	pace      pace
 }
@@ -75,7 +77,7 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, reading(ctx, "look for shared files", err)
 	}
-	for _, step := range []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed, r.drainAlone} {
+	for _, step := range []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed, r.drainAlone, r.drainBehind} {
 		if done, err := step(ctx); err != nil || !done {
 			return false, err
 		}
@@ -85,7 +87,7 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 
 // countRest counts what the run did not come to.
 func (r *fileRun) countRest(ctx context.Context) error {
-	r.res.Remaining = int64(len(r.postponed)) + r.untried()
+	r.res.Remaining = int64(len(r.postponed)+len(r.behind)) + r.untried()
 	if r.drained {
 		return nil
 	}
@@ -164,7 +166,7 @@ func (r *fileRun) carryOut(ctx context.Context, page exportops.ClaimPage) error 
 		switch d.Verdict {
 		case exportops.Claim:
 			if claim == nil {
-				r.res.InFlight++
+				r.lostKey(c, d.Location.Key)
 				continue
 			}
 			claims = append(claims, claim)

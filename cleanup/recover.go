@@ -79,6 +79,25 @@ func (r *fileRun) drainAlone(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// lostKey counts an export whose key another claim holds. Where that is one to
+// be tried alone, the export's turn comes after it.
+func (r *fileRun) lostKey(c exportops.Candidate, key string) {
+	for _, d := range r.alone {
+		if d.Key == key {
+			r.behind = append(r.behind, postponed{exportID: c.ExportID, reason: becauseShared})
+			return
+		}
+	}
+	r.res.InFlight++
+}
+
+// drainBehind deals with the exports whose keys were held by claims that have
+// been tried alone since.
+func (r *fileRun) drainBehind(ctx context.Context) (bool, error) {
+	r.postponed, r.behind = append(r.postponed, r.behind...), nil
+	return r.drainPostponed(ctx)
+}
+
 func (r *fileRun) tryAlone(ctx context.Context, d *exportops.Deletion) error {
 	ctx, cancel := finishing(ctx)
 	defer cancel()

@@ -233,6 +233,16 @@ func TestAKeyThatKillsTheProcess(t *testing.T) {
 	want(t, "total of the run that all of them were", counts(got), fmt.Sprintf("found 30 deleted 30 updated 30 recovered %d", got.Recovered))
 }
 
+func TestASharerOfAKeyThatIsTriedAlone(t *testing.T) {
+	w := newWorld(t)
+	w.Insert(row{ExportID: id(1), URL: "one"}, row{ExportID: id(2), URL: "one"})
+	w.Write("one", "x")
+	for range exportops.AloneAfter {
+		diesBefore(t, w)
+	}
+	want(t, "result", counts(clean(t, w)), "found 2 deleted 1 absent 1 updated 2 recovered 1")
+}
+
 func TestAnOutageIsNoFailureOfAFile(t *testing.T) {
 	w := newWorld(t)
 	expired(w, 2)
