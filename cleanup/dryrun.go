@@ -32,7 +32,7 @@ const dryPage = 1000
 
 // plan makes the planner of a selection, once the root is seen to be there.
 func (d DryRun) plan(ctx context.Context, sel exportops.Selection) (*planner, error) {
-	if err := checkRoot(ctx, d.Store, d.Files, d.Locator); err != nil {
+	if err := checkRoot(ctx, d.Store, d.Files, d.Locator, sel); err != nil {
 		return nil, err
 	}
 	shared, err := readSharedKeys(ctx, d.Store, d.Locator, sel.Mode, sel.Now)

@@ -70,7 +70,7 @@ func (c *Cleaner) CleanFiles(ctx context.Context, w Work, sel exportops.Selectio
 
 // run goes through the steps of a run. It reports whether it came to the end.
 func (r *fileRun) run(ctx context.Context) (done bool, err error) {
-	if err := checkRoot(ctx, r.Store, r.Files, r.Locator); err != nil {
+	if err := checkRoot(ctx, r.Store, r.Files, r.Locator, r.plan.sel); err != nil {
 		return false, reading(ctx, "", err)
 	}
 	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, r.plan.sel.Mode, exportops.At(r.Now()))

@@ -10,13 +10,16 @@ import (
 // RootReader reads what the check of the root needs.
 type RootReader interface {
 	KeyReader
+	Candidates(ctx context.Context, s exportops.Selection, after exportops.Cursor, limit int) (
+		[]exportops.Candidate, exportops.Cursor, error)
 	Deletions(ctx context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error)
 }
 
 // checkRoot refuses to go on where the files' root is missing, or empty while
 // rows name files in it: a volume that is not mounted looks just like files
-// that are all gone.
-func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.Locator) error {
+// that are all gone. Rows that are about to be taken for dealt with count as
+// well as those that are live.
+func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.Locator, sel exportops.Selection) error {
 	empty, err := files.Check(ctx)
 	if err != nil || !empty {
 		return err
@@ -25,13 +28,7 @@ func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.
 	if err != nil {
 		return err
 	}
-	for row, err := range r.KeyRows(ctx, exportops.Time{}) {
-		if err != nil {
-			return err
-		}
-		if row.Status != exportops.Completed {
-			continue
-		}
+	refuse := func(row exportops.KeyRow) error {
 		for key := range keysOf(l, row) {
 			if claimed[key] {
 				break
@@ -43,8 +40,40 @@ func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.
 					"create the file .exportops-root in it",
 			}
 		}
+		return nil
 	}
-	return nil
+	for row, err := range r.KeyRows(ctx, exportops.Time{}) {
+		if err == nil && row.Status == exportops.Completed {
+			err = refuse(row)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return eachDue(ctx, r, sel, refuse)
+}
+
+// eachDue calls fn for each row with a file that a selection finds due, until it
+// returns an error.
+func eachDue(ctx context.Context, r RootReader, sel exportops.Selection, fn func(exportops.KeyRow) error) error {
+	const page = 500
+	for next := exportops.Cursor(""); ; {
+		rows, after, err := r.Candidates(ctx, sel, next, page)
+		if err != nil {
+			return err
+		}
+		for _, c := range rows {
+			if c.FileURL == nil || sel.Judge(c) != exportops.Due {
+				continue
+			}
+			if err := fn(exportops.KeyRow{ExportID: c.ExportID, UserID: c.UserID, Status: c.Status, FileURL: *c.FileURL}); err != nil {
+				return err
+			}
+		}
+		if next = after; next == "" {
+			return nil
+		}
+	}
 }
 
 // openClaims returns the keys whose files a dead run may have deleted already:

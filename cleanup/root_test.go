@@ -107,6 +107,20 @@ func TestAnEmptyRoot(t *testing.T) {
 			row{ExportID: id(3), URL: "s3://another/f", Expires: never})
 		want(t, "result", counts(clean(t, w)), "found 1 no_file 1 updated 1")
 	})
+	for _, status := range []exportops.Status{exportops.Expired, exportops.Failed} {
+		t.Run("is_no_proof_for_a_row_that_says_"+string(status), func(t *testing.T) {
+			w := newWorld(t)
+			w.Insert(row{ExportID: id(1), URL: "f1", Status: status, Timestamp: w.Ago(40 * day)})
+			for _, ask := range []string{"log cleanup", "log cleanup dry run", "user's cleanup"} {
+				if _, err := w.Runner().Run(t.Context(), asks[ask]); !exportops.IsKind(err, exportops.KindUnavailable) {
+					t.Errorf("%s: error is %v", ask, err)
+				}
+			}
+			want(t, "rows", w.Status(1), status)
+			w.Write(".exportops-root", "")
+			want(t, "marked", logCounts(cleanLogs(t, w)), "found 1 deleted 1 absent 1")
+		})
+	}
 	t.Run("may_be_what_a_dead_run_left", func(t *testing.T) {
 		w := newWorld(t)
 		expired(w, 3)
