@@ -272,7 +272,11 @@ func TestRowsThatWentBeforeACrashAreCounted(t *testing.T) {
 	}
 	w.Insert(row{ExportID: id(4), Status: exportops.Queued, Timestamp: w.Ago(40 * day)})
 	func() {
-		defer func() { recover() }() //nolint:errcheck // it is errCrash
+		defer func() {
+			if p := recover(); p != errCrash { //nolint:errorlint // the very value
+				t.Fatalf("the run did not die as planned: %v", p)
+			}
+		}()
 		r := w.Runner(func(o *jobs.Options) { o.Store = dying{w.Store} })
 		a, err := r.Run(t.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCron})
 		t.Errorf("the run did not die: %+v, %v", a, err)

@@ -252,7 +252,11 @@ func crash(t *rapid.T, w *testworld.World, req jobs.Request, before bool) {
 		w.Files.Change = func([]string, []exportops.FileResult) error { died = true; panic(errCrash) }
 	}
 	func() {
-		defer func() { recover() }() //nolint:errcheck // died says it
+		defer func() {
+			if p := recover(); p != nil && p != errCrash { //nolint:errorlint // the very value
+				panic(p) // a failure of the test, or another crash
+			}
+		}()
 		_, err := w.Runner().Run(t.Context(), req)
 		w.Must(err)
 	}()
