@@ -18,11 +18,11 @@ const misplaced = `m.counted_hour <> substr(e.timestamp, 1, 13) || ':00:00.000Z'
 // changed in between is judged again inside.
 func (s *Store) Observe(ctx context.Context, span exportops.Span, now exportops.Time) (int64, error) {
 	var total int64
-	w := walk{store: s, size: 250, query: s.sql(`
+	// The contract's index of timestamps is descending: walked backwards, its ties
+	// come with the last row first.
+	w := walk{store: s, size: 250, at: "e.timestamp", place: "e.{row}", down: true, query: `
 		SELECT e.export_id, CAST(e.timestamp AS TEXT), e.{row} ` + withOutcome + `
-		WHERE e.timestamp >= ? AND e.timestamp < ? AND (e.timestamp > ? OR e.{row} > ?)
-			AND ((` + unfrozen + `) OR ` + misplaced + `) AND ` + exactTimestamp + `
-		ORDER BY e.timestamp, e.{row} LIMIT ?`)}
+		WHERE ((` + unfrozen + `) OR ` + misplaced + `) AND ` + exactTimestamp}
 	err := w.each(ctx, span, func(tx *sql.Tx, exports []string) error {
 		list, err := jsonList(exports)
 		if err != nil {
@@ -39,12 +39,10 @@ func (s *Store) Observe(ctx context.Context, span exportops.Span, now exportops.
 		return total, s.explain(fmt.Errorf("observe rows: %w", err))
 	}
 	// What was counted by its row goes back to its own time once that is gone.
-	w = walk{store: s, size: 250, query: s.sql(`
+	w = walk{store: s, size: 250, at: "m.timestamp", place: "m.id", query: `
 		SELECT m.export_id, m.timestamp, m.id FROM exportops_export_metrics m
-		WHERE m.outcome = 1 AND m.timestamp >= ? AND m.timestamp < ? AND (m.timestamp > ? OR m.id > ?)
-			AND m.counted_hour <> substr(m.timestamp, 1, 13) || ':00:00.000Z'
-			AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id AND ` + exactTimestamp + `)
-		ORDER BY m.timestamp, m.id LIMIT ?`)}
+		WHERE m.outcome = 1 AND m.counted_hour <> substr(m.timestamp, 1, 13) || ':00:00.000Z'
+			AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id AND ` + exactTimestamp + `)`}
 	err = w.each(ctx, span, func(tx *sql.Tx, exports []string) error { return s.place(ctx, tx, exports) })
 	if err != nil {
 		return total, s.explain(fmt.Errorf("place metrics: %w", err))
@@ -64,9 +62,11 @@ func (s *Store) place(ctx context.Context, tx *sql.Tx, exports []string) error {
 // walk goes through exports by time, in pages, and changes each page in a
 // transaction of its own.
 type walk struct {
-	store *Store
-	query string // yields export_id, time and place, for (time, end, time, place, limit)
-	size  int    // of a page
+	store     *Store
+	query     string // yields export_id, time and place, and ends in its conditions
+	at, place string // the columns of time and place
+	down      bool   // whether the places of one time are walked downwards
+	size      int    // of a page
 }
 
 // The length of a transaction that a walk aims for, and the sizes of its pages.
@@ -108,25 +108,38 @@ func (w *walk) each(ctx context.Context, span exportops.Span, change func(*sql.T
 	}
 }
 
-// page reads the exports after a place. A null place stands before all of the
-// same time.
+// page reads the exports after a place; nil stands before all of the same time.
+// What is left of the ties and what is later are read one after the other: in
+// one condition SQLite would walk through all ties again for every page.
 func (w *walk) page(ctx context.Context, span exportops.Span, at string, place any) (
 	page []string, nextAt string, nextPlace any, err error,
 ) {
-	if place == nil {
-		place = -1 << 62 // before every number, and numbers are before texts
+	beyond, order := ` > ?`, ``
+	if w.down {
+		beyond, order = ` < ?`, ` DESC`
 	}
-	rows, err := w.store.read.QueryContext(ctx, w.query, at, span.To.String(), at, place, w.size)
-	if err != nil {
-		return nil, "", nil, err
-	}
-	err = scanAll(rows, func() error {
-		var id sql.NullString
-		if err := rows.Scan(&id, &nextAt, &nextPlace); err != nil {
+	read := func(conditions, by string, args ...any) error {
+		rows, err := w.store.read.QueryContext(ctx, w.store.sql(w.query+conditions+` ORDER BY `+by+w.place+order+` LIMIT ?`),
+			append(args, w.size-len(page))...)
+		if err != nil {
 			return err
 		}
-		page = append(page, id.String)
-		return nil
-	})
+		return scanAll(rows, func() error {
+			var id sql.NullString
+			if err := rows.Scan(&id, &nextAt, &nextPlace); err != nil {
+				return err
+			}
+			page = append(page, id.String)
+			return nil
+		})
+	}
+	later := ` AND ` + w.at + ` >= ? AND ` + w.at + ` < ?`
+	if place != nil {
+		if err := read(` AND `+w.at+` = ? AND `+w.place+beyond, ``, at, place); err != nil || len(page) == w.size {
+			return page, nextAt, nextPlace, err
+		}
+		later = ` AND ` + w.at + ` > ? AND ` + w.at + ` < ?`
+	}
+	err = read(later, w.at+`, `, at, span.To.String())
 	return page, nextAt, nextPlace, err
 }

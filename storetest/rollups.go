@@ -11,6 +11,17 @@ import (
 )
 
 func testRollups(t *testing.T, open func(testing.TB) Fixture) {
+	t.Run("rows_of_one_moment_are_all_frozen_once", func(t *testing.T) {
+		f := open(t)
+		rows := make([]Row, 700) // more than a page
+		for i := range rows {
+			rows[i] = Row{}.Complete(noon)
+		}
+		f.Insert(t, rows...)
+		f.Insert(t, Row{}.Complete(after(noon, time.Millisecond)))
+		observe(t, f, 701)
+		observe(t, f, 0)
+	})
 	t.Run("a_report_makes_the_hour_dirty", func(t *testing.T) {
 		f := open(t)
 		record(t, f, metric())
