@@ -12,7 +12,7 @@ import (
 
 // pollEvery is how often the engine looks for wakes, and so how late one may
 // be. Each look is a statement on the connection that writes.
-var pollEvery = 2 * time.Second // tests go through hours of it
+const pollEvery = 2 * time.Second
 
 // longestWake is how long a wake may be worked on. One that is older belongs to
 // a process that died.
