@@ -85,3 +85,25 @@ func TestAJoinedCallTakesOverFromADeadHolder(t *testing.T) {
 		}
 	})
 }
+
+// TestAResultThatCannotBeRead: the run ends, and the next one does the work.
+func TestAResultThatCannotBeRead(t *testing.T) {
+	inTime(t, func(t *testing.T, w *testworld.World, runner func() *jobs.Runner) {
+		expired(w, 2)
+		_, fence, _, err := w.Store.BeginRun(t.Context(), exportops.RunRequest{
+			Job: exportops.FileCleanup, Lane: string(exportops.FileCleanup), Params: []byte(`{}`), Trigger: exportops.ByCron,
+			Holder: "dead", Now: exportops.At(testworld.Noon), Lease: time.Millisecond,
+		})
+		w.Must(err)
+		w.Must(w.Store.Renew(t.Context(), exportops.Checkpoint{
+			Fence: fence, Now: exportops.At(testworld.Noon), Progress: []byte(`{"deleted_count":"many"}`),
+		}))
+		<-time.After(exportops.LeaseLength)
+		a, err := runner().Run(t.Context(), filesBy(exportops.ByCron))
+		if err == nil || a.Run.ID != fence.RunID || a.Run.State != exportops.RunFailed || a.Run.Error == "" {
+			t.Fatalf("%+v, %v", a, err)
+		}
+		next := run(t, runner(), filesBy(exportops.ByCron))
+		want(t, "deleted by the next", next.Result.Files.DeletedCount, 2)
+	})
+}

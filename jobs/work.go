@@ -25,7 +25,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	var err error
 	if how == exportops.TookOver {
 		if answer.Result, err = resultOf(run); err != nil {
-			return answer, err
+			return r.giveUp(ctx, answer, fence, err)
 		}
 		answer.Result.resume()
 	}
@@ -57,6 +57,17 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	answer.Run, answer.Failure = finished, failure
 	r.announce(end, message)
 	return answer, err
+}
+
+// giveUp ends a run that cannot be gone on with: left active, it would be taken
+// over again and again.
+func (r *Runner) giveUp(ctx context.Context, answer Answer, fence exportops.Fence, err error) (Answer, error) {
+	cp := exportops.Checkpoint{Fence: fence, Now: r.at(), Lease: exportops.LeaseLength}
+	run, endErr := r.Store.FinishRun(ctx, cp, exportops.RunFailed, sentence(err))
+	if endErr == nil {
+		answer.Run = run
+	}
+	return answer, errors.Join(err, endErr)
 }
 
 // performHeld performs a job while its lease is renewed. A panic, which a server
