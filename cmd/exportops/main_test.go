@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -77,7 +78,8 @@ func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // same compares numbers of a JSON file with what a query counts:
-// same file path [- path]... = database query.
+// same file path [- path]... = database query, where {path} stands for a value
+// of the file.
 func same(ts *testscript.TestScript, neg bool, args []string) {
 	n := len(args) - 3
 	if neg || n < 2 || args[n] != "=" {
@@ -95,7 +97,10 @@ func same(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		told += sign * v
 	}
-	sqlCommand(ts, false, []string{args[n+1], args[n+2], "=", strconv.FormatInt(told, 10)})
+	query := regexp.MustCompile(`\{[^}]+\}`).ReplaceAllStringFunc(args[n+2], func(path string) string {
+		return at(doc, strings.Split(strings.Trim(path, "{}"), "."))
+	})
+	sqlCommand(ts, false, []string{args[n+1], query, "=", strconv.FormatInt(told, 10)})
 }
 
 // jsonHas looks for path=value in a file, or in stdout, that holds JSON.
