@@ -2,6 +2,7 @@ package exportops
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"time"
 )
@@ -212,12 +213,10 @@ type LogSelection struct {
 	UserID string // only this user's; "" for all
 }
 
-// LogPage is what one step of a log cleanup saw and did.
-type LogPage struct {
-	Rows     []LogRow
-	Verdicts []LogVerdict
-	Next     Cursor        // "" after the last page
-	Took     time.Duration // how long other writers were kept waiting
+// LogDeletion is what became of log rows that were to be deleted.
+type LogDeletion struct {
+	Gone []bool        // of each row, in order
+	Took time.Duration // how long other writers were kept waiting
 }
 
 // LogStatistics says what a log cleanup would find.
@@ -234,11 +233,12 @@ type LogStore interface {
 	LogRows(ctx context.Context, s LogSelection, after Cursor, limit int) ([]LogRow, Cursor, error)
 	// CountLogRows counts the rows after a cursor.
 	CountLogRows(ctx context.Context, s LogSelection, after Cursor) (int64, error)
-	// DeleteLogRows reads a page, asks about each row once, and deletes those it
-	// is told to with their metrics, in one transaction. The hours that lose a row
-	// are sealed.
-	DeleteLogRows(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int,
-		decide func(LogRow) LogVerdict) (LogPage, error)
+	// DeleteLogRows deletes rows that LogRows read, with their metrics, in one
+	// transaction: those that still are what was read, and still are counted. The
+	// others stay. The hours that lose a row are sealed. It asks progress last in
+	// the transaction for the run's result that counts what went.
+	DeleteLogRows(ctx context.Context, c Checkpoint, rows []LogRow,
+		progress func(LogDeletion) (json.RawMessage, error)) (LogDeletion, error)
 	// DeleteLoneMetrics deletes metrics of exports that have no row, finished,
 	// and are held by a rollup: of a page in an order of its own, after the cursor.
 	// The hours that counted them are sealed. It returns how many exports it was

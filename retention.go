@@ -131,6 +131,8 @@ func unlessConfirmed(c Candidate) Judgement {
 type LogRow struct {
 	Candidate
 	Counted bool // its outcome is frozen in a metric, and its hour is rolled up
+	// Seen is what the store that read the row compares before it deletes it.
+	Seen any
 }
 
 // LogVerdict says whether a log row may be deleted, and if not why.

@@ -88,9 +88,6 @@ type Checkpoint struct {
 	Now      Time
 	Lease    time.Duration
 	Progress json.RawMessage // nil leaves it as it is
-	// Done, where set, is asked last in the transaction for the progress that
-	// counts what the transaction did.
-	Done func() (json.RawMessage, error)
 }
 
 // LeaseLength is how long a run is its holder's without renewal: ten times the

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/exportops/exportops"
 )
@@ -85,60 +86,108 @@ func (r *logRun) cleanFiles(ctx context.Context) (bool, error) {
 // deleteRows deletes page after page, and reports whether it came to the end.
 func (r *logRun) deleteRows(ctx context.Context) (bool, error) {
 	sel := exportops.LogSelection{Cut: r.sel.Cut, UserID: r.sel.UserID}
-	var next exportops.Cursor
-	for {
-		if r.ended(ctx, r.work) {
-			return false, r.countRest(context.WithoutCancel(ctx), sel, next)
-		}
-		page, err := r.deletePage(ctx, sel, next)
+	reading, cancel := finishing(ctx)
+	defer cancel()
+	in := r.reader(reading, sel)
+	defer in.stop()
+	in.begin("")
+	for again := false; ; {
+		page, err := in.page()
 		if err != nil {
 			return false, err
 		}
-		if !r.rolled && slices.Contains(page.Verdicts, exportops.KeepUncounted) {
+		if r.ended(ctx, r.work) {
+			return false, r.countRest(context.WithoutCancel(ctx), sel, page.at)
+		}
+		if page.next != "" {
+			in.begin(page.next)
+		}
+		changed, err := r.deletePage(ctx, &page)
+		if err != nil {
+			return false, err
+		}
+		uncounted := !r.rolled && slices.Contains(page.verdicts, exportops.KeepUncounted)
+		if uncounted {
 			// The aggregation that runs every hour has not been here. Looking at a
 			// million rows takes a while, and so waits until it is known to be needed.
 			r.rolled = true
 			if err := r.sel.Roll(ctx); err != nil {
 				return false, fmt.Errorf("roll up the hours before: %w", err)
 			}
-			continue // with what is left of the page
 		}
-		for i, v := range page.Verdicts {
+		if again = uncounted || changed && !again; again {
+			in.begin(page.at) // for what is left of it
+			continue
+		}
+		for i, v := range page.verdicts {
 			if v != exportops.DeleteRow {
-				countRow(r.res, page.Rows[i], v, r.work.Fence.RunID)
+				countRow(r.res, page.rows[i], v, r.work.Fence.RunID)
 			}
 		}
-		if next = page.Next; next == "" {
+		if page.next == "" {
 			return true, nil
 		}
 	}
 }
 
-// deletePage deletes what may go of a page, and counts that alone.
-func (r *logRun) deletePage(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (exportops.LogPage, error) {
+// deletePage deletes what may go of a page, in transactions that keep nobody
+// waiting for long. What was changed since it was read stays, uncounted; it
+// reports whether there is any.
+func (r *logRun) deletePage(ctx context.Context, page *logPage) (changed bool, err error) {
 	ctx, cancel := finishing(ctx)
 	defer cancel()
+	var at []int // of the rows that go
+	for i, v := range page.verdicts {
+		if v == exportops.DeleteRow {
+			at = append(at, i)
+		}
+	}
+	for first := true; first || len(at) > 0; first = false { // none as well renew the lease
+		n := min(len(at), r.pace.size)
+		gone, err := r.deleteBatch(ctx, page, at[:n])
+		if err != nil {
+			return changed, err
+		}
+		for i, gone := range gone {
+			if !gone {
+				page.verdicts[at[i]], changed = exportops.KeepUncounted, true
+			}
+		}
+		at = at[n:]
+	}
+	return changed, nil
+}
+
+// deleteBatch deletes some rows of a page, and counts those that went.
+func (r *logRun) deleteBatch(ctx context.Context, page *logPage, at []int) (gone []bool, err error) {
 	cp, err := r.checkpoint(r.work, r.res)
 	if err != nil {
-		return exportops.LogPage{}, err
+		return nil, err
 	}
-	// Rows that are gone cannot be counted by a run that takes over.
-	counted := *r.res
-	cp.Done = func() (json.RawMessage, error) { return json.Marshal(counted) }
-	page, err := r.Store.DeleteLogRows(ctx, cp, sel, after, r.pace.size, func(row exportops.LogRow) exportops.LogVerdict {
-		v := exportops.JudgeRow(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
-		if v == exportops.DeleteRow {
-			counted.DeletedCount++
+	rows := make([]exportops.LogRow, len(at))
+	for i, n := range at {
+		rows[i] = page.rows[n]
+	}
+	var counted exportops.LogCleanupResult
+	d, err := r.Store.DeleteLogRows(ctx, cp, rows, func(d exportops.LogDeletion) (json.RawMessage, error) {
+		// Rows that are gone cannot be counted by a run that takes over.
+		counted = *r.res
+		for _, gone := range d.Gone {
+			if gone {
+				counted.DeletedCount++
+			}
 		}
-		return v
+		return json.Marshal(counted)
 	})
 	if err != nil {
-		return page, fmt.Errorf("delete log rows: %w", err)
+		return nil, fmt.Errorf("delete log rows: %w", err)
 	}
-	r.pace.took(page.Took)
+	if n := len(rows); n > r.pace.size/2 {
+		r.pace.took(d.Took * time.Duration(r.pace.size) / time.Duration(n))
+	}
 	*r.res = counted
 	r.work.report(*r.res)
-	return page, nil
+	return d.Gone, nil
 }
 
 // countRest counts the rows that were not reached.

@@ -2,6 +2,7 @@ package cleanup_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -255,14 +256,14 @@ func TestALogCleanupThatDies(t *testing.T) {
 // dying is a store whose process dies when a page of log rows is gone.
 type dying struct{ *sqlite.Store }
 
-func (d dying) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, s exportops.LogSelection, after exportops.Cursor,
-	limit int, decide func(exportops.LogRow) exportops.LogVerdict,
-) (exportops.LogPage, error) {
-	page, err := d.Store.DeleteLogRows(ctx, c, s, after, limit, decide)
-	if slices.Contains(page.Verdicts, exportops.DeleteRow) {
+func (d dying) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, rows []exportops.LogRow,
+	progress func(exportops.LogDeletion) (json.RawMessage, error),
+) (exportops.LogDeletion, error) {
+	gone, err := d.Store.DeleteLogRows(ctx, c, rows, progress)
+	if slices.Contains(gone.Gone, true) {
 		panic(errCrash)
 	}
-	return page, err
+	return gone, err
 }
 
 func TestRowsThatWentBeforeACrashAreCounted(t *testing.T) {

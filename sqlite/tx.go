@@ -47,14 +47,7 @@ func (s *Store) inFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint,
 	if err := s.checkFence(ctx, tx, c); err != nil {
 		return err
 	}
-	if err := fn(tx); err != nil || c.Done == nil {
-		return err
-	}
-	progress, err := c.Done()
-	if err == nil {
-		_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(progress), c.RunID)
-	}
-	return err
+	return fn(tx)
 }
 
 func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint) error {

@@ -74,10 +74,9 @@ func fencedOut(t *testing.T, f Fixture, lose func(*testing.T, Fixture, exportops
 	wantFenced(t, "Settle", err)
 	_, _, err = f.Store.Reclaim(t.Context(), c, 9, func(exportops.OpenClaim) bool { never(); return true })
 	wantFenced(t, "Reclaim", err)
-	_, err = f.Store.DeleteLogRows(t.Context(), c, exportops.LogSelection{Cut: dead}, "", 9, func(exportops.LogRow) exportops.LogVerdict {
-		never()
-		return exportops.DeleteRow
-	})
+	rows, _, err := f.Store.LogRows(t.Context(), exportops.LogSelection{Cut: dead}, "", 9)
+	must(t, err)
+	_, err = f.Store.DeleteLogRows(t.Context(), c, rows, func(exportops.LogDeletion) (json.RawMessage, error) { never(); return nil, nil })
 	wantFenced(t, "DeleteLogRows", err)
 
 	if d := cmp.Diff(want, runOf(t, f, run.ID)); d != "" {

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"maps"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,13 +18,13 @@ func testDeleteRows(t *testing.T, open func(testing.TB) Fixture) {
 		f.Insert(t, r)
 		_, fence := begin(t, f, exportops.Started)
 		settleOne(t, f, fence, exportops.Settlement{Claim: claim(t, f, fence).Claims[0], State: exportops.DeletionAbsent})
+		rollUp(t, f)
 		got := logRows(t, f, old)[r.ID]
 		if got.Status != exportops.Expired || got.Prior == nil || got.Prior.State != exportops.DeletionAbsent || *got.FileURL != *r.FileURL {
 			t.Fatalf("it comes as %+v with %+v", got, got.Prior)
 		}
 		// The entry outlives the row.
-		_, err := f.Store.DeleteLogRows(t.Context(), check(fence, noon), old, "", 9, func(exportops.LogRow) exportops.LogVerdict { return exportops.DeleteRow })
-		must(t, err)
+		deleteRows(t, f, fence, []exportops.LogRow{got}, 1)
 		if l := ledger(t, f); len(l) != 1 || f.Count(t, `SELECT count(*) FROM {logs}`) != 0 {
 			t.Fatalf("the ledger holds %+v", l)
 		}
@@ -35,14 +34,68 @@ func testDeleteRows(t *testing.T, open func(testing.TB) Fixture) {
 		r, other := Row{}.Complete(noon), Row{}.Complete(after(noon, -1000*time.Hour))
 		f.Insert(t, r, other)
 		_, fence := begin(t, f, exportops.Started)
-		page, err := f.Store.DeleteLogRows(t.Context(), check(fence, noon), exportops.LogSelection{UserID: r.UserID}, "", 9, func(exportops.LogRow) exportops.LogVerdict { return exportops.DeleteRow })
+		rollUp(t, f)
+		page, next, err := f.Store.LogRows(t.Context(), exportops.LogSelection{UserID: r.UserID}, "", 9)
 		must(t, err)
-		if len(page.Rows) != 1 || page.Rows[0].ID != r.ID || page.Next != "" || f.Count(t, `SELECT count(*) FROM {logs} WHERE id = ?`, other.ID) != 1 {
-			t.Fatalf("deleted %+v", page.Rows)
+		if len(page) != 1 || page[0].ID != r.ID || next != "" {
+			t.Fatalf("of the user come %+v, and more at %q", page, next)
+		}
+		deleteRows(t, f, fence, page, 1)
+		if f.Count(t, `SELECT count(*) FROM {logs} WHERE id = ?`, other.ID) != 1 {
+			t.Fatal("the row of another user is gone")
 		}
 	})
 	t.Run("an_hour_that_loses_a_row_is_sealed", func(t *testing.T) { seals(t, open(t)) })
 	t.Run("a_sealed_hour_takes_what_comes_late", func(t *testing.T) { lateForSealed(t, open(t)) })
+	t.Run("what_changed_since_it_was_read_stays", func(t *testing.T) { changedStays(t, open) })
+	t.Run("the_result_goes_with_the_rows", func(t *testing.T) { resultGoesWithRows(t, open(t)) })
+}
+
+// rollUp freezes what rows say and writes the rollup of every hour that is not
+// clean.
+func rollUp(t testing.TB, f Fixture) {
+	t.Helper()
+	all := span(after(noon, -2000*time.Hour), 2100*time.Hour)
+	_, err := f.Store.Observe(t.Context(), all, after(noon, 2*time.Hour))
+	must(t, err)
+	states, err := f.Store.HourStates(t.Context(), all)
+	must(t, err)
+	for _, s := range states {
+		if !s.Clean {
+			write(t, f, exportops.Rollup{Start: s.Start}, s.Version, true)
+		}
+	}
+}
+
+// deleteRows deletes rows, of which so many must go.
+func deleteRows(t testing.TB, f Fixture, fence exportops.Fence, rows []exportops.LogRow, want int) []bool {
+	t.Helper()
+	d, err := f.Store.DeleteLogRows(t.Context(), check(fence, noon), rows, nil)
+	must(t, err)
+	n := 0
+	for _, gone := range d.Gone {
+		if gone {
+			n++
+		}
+	}
+	if len(d.Gone) != len(rows) || n != want {
+		t.Fatalf("of %d rows are gone: %v; want %d", len(rows), d.Gone, want)
+	}
+	return d.Gone
+}
+
+// chosen returns the rows of a selection whose ids are given.
+func chosen(t testing.TB, f Fixture, ids ...string) (rows []exportops.LogRow) {
+	t.Helper()
+	all := logRows(t, f, old)
+	for _, id := range ids {
+		r, ok := all[id]
+		if !ok {
+			t.Fatalf("row %s is not there", id)
+		}
+		rows = append(rows, r)
+	}
+	return rows
 }
 
 func deletesRows(t *testing.T, f Fixture) {
@@ -68,23 +121,19 @@ func deletesRows(t *testing.T, f Fixture) {
 	alone := metric(func(m *exportops.Metric) { m.Timestamp = hour }) // an export without a row
 	record(t, f, alone)
 	metricsOf[alone.ExportID] = 1
+	rollUp(t, f)
 	_, fence := begin(t, f, exportops.Started)
-	asked := 0
-	page, err := f.Store.DeleteLogRows(t.Context(), check(fence, noon), old, "", 9, func(r exportops.LogRow) exportops.LogVerdict {
-		asked++
-		return verdicts[r.ID]
-	})
-	must(t, err)
-	if asked != 6 || len(page.Rows) != 6 || len(page.Verdicts) != 6 || page.Next != "" {
-		t.Fatalf("asked about %d; %d rows, %d verdicts, next %q", asked, len(page.Rows), len(page.Verdicts), page.Next)
-	}
-	for i, r := range page.Rows {
-		if page.Verdicts[i] != verdicts[r.ID] {
-			t.Fatalf("row %d: verdict %s, want %s", i, page.Verdicts[i], verdicts[r.ID])
+	var going []string
+	for id, v := range verdicts {
+		if v == exportops.DeleteRow {
+			going = append(going, id)
 		}
-		gone := f.Count(t, `SELECT count(*) FROM {logs} WHERE id = ?`, r.ID) == 0
-		if gone != (page.Verdicts[i] == exportops.DeleteRow) {
-			t.Fatalf("row with the verdict %s: gone %v", page.Verdicts[i], gone)
+	}
+	deleteRows(t, f, fence, chosen(t, f, going...), 2)
+	for id, v := range verdicts {
+		gone := f.Count(t, `SELECT count(*) FROM {logs} WHERE id = ?`, id) == 0
+		if gone != (v == exportops.DeleteRow) {
+			t.Fatalf("row with the verdict %s: gone %v", v, gone)
 		}
 	}
 	left := map[string]int64{}
@@ -112,13 +161,7 @@ func seals(t *testing.T, f Fixture) {
 		rolled(t, f, hour)
 	}
 	_, fence := begin(t, f, exportops.Started)
-	_, err := f.Store.DeleteLogRows(t.Context(), check(fence, noon), old, "", 9, func(r exportops.LogRow) exportops.LogVerdict {
-		if r.ID == gone {
-			return exportops.DeleteRow
-		}
-		return exportops.KeepFileMayExist
-	})
-	must(t, err)
+	deleteRows(t, f, fence, chosen(t, f, gone), 1)
 	for i, hour := range hours {
 		if s := stateOf(t, f, hour); s.Sealed != (i == 1) || !s.Clean {
 			t.Fatalf("hour %s is %+v", hour, s)
@@ -145,13 +188,7 @@ func lateForSealed(t *testing.T, f Fixture) {
 		Users: []exportops.UserCount{{UserID: gone.UserID, Count: 1}, {UserID: kept.UserID, Count: 1}},
 	}, stateOf(t, f, hour).Version, true)
 	_, fence := begin(t, f, exportops.Started)
-	_, err := f.Store.DeleteLogRows(t.Context(), check(fence, noon), old, "", 9, func(r exportops.LogRow) exportops.LogVerdict {
-		if r.ID == gone.ID && r.Counted {
-			return exportops.DeleteRow
-		}
-		return exportops.KeepFileMayExist
-	})
-	must(t, err)
+	deleteRows(t, f, fence, chosen(t, f, gone.ID), 1)
 	want := func(when string, completed, failed int64) {
 		t.Helper()
 		var got [2]int64
@@ -179,42 +216,5 @@ func lateForSealed(t *testing.T, f Fixture) {
 	want("after a late row", 4, 0)
 	if !logRows(t, f, old)[late.ID].Counted {
 		t.Fatal("a row whose hour took it does not count")
-	}
-}
-
-func testStatistics(t *testing.T, open func(testing.TB) Fixture) {
-	f := open(t)
-	want := func(eligible int64, oldest *exportops.Time) exportops.LogStatistics {
-		t.Helper()
-		got, err := f.Store.LogStatistics(t.Context(), noon)
-		must(t, err)
-		if d := cmp.Diff(exportops.LogStatistics{
-			EligibleForCleanup: eligible, OldestLogDate: oldest, CutoffDate: noon, TotalSizeEstimateMB: got.TotalSizeEstimateMB,
-		}, got); d != "" || (got.TotalSizeEstimateMB > 0) != (eligible > 0) {
-			t.Fatalf("(-want +got):\n%s\nestimated %v MB", d, got.TotalSizeEstimateMB)
-		}
-		return got
-	}
-	want(0, nil)
-	before := after(noon, -time.Millisecond)
-	for _, s := range exportops.Statuses {
-		for _, url := range []*string{nil, ptr(""), ptr("a/b")} {
-			f.Insert(t, Row{Status: string(s), FileURL: url}.Complete(before), Row{Status: string(s), FileURL: url}.Complete(noon))
-		}
-	}
-	// Failed and expired with or without a file, and completed without one.
-	want(3+3+2, &before)
-	for _, text := range unreadable {
-		if text != "" {
-			f.Insert(t, Row{Status: "failed", Timestamp: text, CreatedAt: before.String()}.Complete(noon))
-		}
-	}
-	small := want(8, &before) // nobody knows how old those are
-	oldest := after(noon, -5000*time.Hour)
-	f.Insert(t, Row{Status: "queued"}.Complete(oldest))
-	want(8, &oldest)
-	f.Exec(t, `UPDATE {logs} SET config = ? WHERE status = 'expired'`, `{"a":"`+strings.Repeat("x", 1<<20)+`"}`)
-	if big := want(8, &oldest); big.TotalSizeEstimateMB < small.TotalSizeEstimateMB+3 {
-		t.Fatalf("three megabytes more are estimated at %v MB, after %v", big.TotalSizeEstimateMB, small.TotalSizeEstimateMB)
 	}
 }

@@ -142,7 +142,7 @@ func testTakeOver(t *testing.T, open func(testing.TB) Fixture) {
 			func(c exportops.Checkpoint) error { _, err := f.Store.Settle(t.Context(), c, nil); return err },
 			func(c exportops.Checkpoint) error { _, _, err := f.Store.Reclaim(t.Context(), c, 5, nil); return err },
 			func(c exportops.Checkpoint) error {
-				_, err := f.Store.DeleteLogRows(t.Context(), c, exportops.LogSelection{Cut: noon}, "", 5, nil)
+				_, err := f.Store.DeleteLogRows(t.Context(), c, nil, nil)
 				return err
 			},
 		} {
