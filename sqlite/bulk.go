@@ -67,9 +67,10 @@ func (s *Store) unsynced(ctx context.Context, fn func(*sql.Tx) error) (err error
 	return s.end(tx, fn(tx))
 }
 
-// copyLog copies the log into the database, once in a while. It does so on a
-// connection of its own; what came meanwhile is copied on the writer once that
-// is little, so that the log begins anew.
+// copyLog copies the log into the database, once in a while, on a connection of
+// its own. The bulk of it is copied while the changes go on; what came meanwhile
+// is copied while they wait, and the rest on the writer once that is little, so
+// that the log begins anew.
 func (s *Store) copyLog(ctx context.Context) error {
 	s.copying.Lock()
 	defer s.copying.Unlock()
@@ -77,23 +78,40 @@ func (s *Store) copyLog(ctx context.Context) error {
 		s.idle.Stop()
 	}
 	s.idle = time.AfterFunc(2*checkpointEvery, s.endBulk)
-	if time.Since(s.copied) < checkpointEvery {
+	switch {
+	case time.Since(s.copied) < checkpointEvery:
+		return nil
+	case s.beside == nil:
+		s.beside = make(chan error, 1)
+		go func() {
+			_, err := checkpoint(context.WithoutCancel(ctx), s.copier)
+			s.beside <- err
+		}()
+		return nil
+	case len(s.beside) == 0:
 		return nil
 	}
+	err := s.awaitCopy()
 	// The rest shrinks from round to round, as copying is faster than changing.
-	for range 4 {
-		rest, err := checkpoint(ctx, s.copier)
-		if err != nil {
-			return err
-		}
-		if rest < fewFrames {
+	for rounds := 0; err == nil && rounds < 4; rounds++ {
+		var rest int64
+		if rest, err = checkpoint(ctx, s.copier); err == nil && rest < fewFrames {
 			_, err = checkpoint(ctx, s.write)
-			s.copied = time.Now()
-			return err
+			break
 		}
 	}
 	s.copied = time.Now()
-	return nil
+	return err
+}
+
+// awaitCopy waits for the checkpoint that is made while changes go on.
+func (s *Store) awaitCopy() error {
+	if s.beside == nil {
+		return nil
+	}
+	err := <-s.beside
+	s.beside = nil
+	return err
 }
 
 // endBulk gives the checkpoints back to the writer's commits, of which the first
@@ -103,6 +121,7 @@ func (s *Store) endBulk() {
 	s.copying.Lock()
 	defer s.copying.Unlock()
 	ctx := context.Background() // it belongs to no call
+	_ = s.awaitCopy()
 	_, _ = checkpoint(ctx, s.copier)
 	_, _ = s.write.ExecContext(ctx, fmt.Sprintf(`PRAGMA wal_autocheckpoint = %d`, autoCheckpoint))
 }

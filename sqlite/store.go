@@ -47,6 +47,7 @@ type Store struct {
 
 	copying sync.Mutex // guards what follows
 	copied  time.Time  // the last checkpoint of a bulk change
+	beside  chan error // ends the one that is made while changes go on; nil where none is
 	idle    *time.Timer
 
 	replacer *strings.Replacer
@@ -136,7 +137,7 @@ func checkFile(path string, create bool) error {
 // durable, so every commit is synced in full; secure_delete overwrites what a
 // person asked us to forget.
 func open(ctx context.Context, path, mode string, n int) (*sql.DB, error) {
-	q := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(5000)"}}
+	q := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(5000)", "cache_size(-1000)"}}
 	if mode != "ro" {
 		q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)",
 			// Rows with random ids touch a page of every index each: twice the cache and
@@ -183,10 +184,10 @@ func (s *Store) Close() error {
 	if s.idle != nil {
 		s.idle.Stop()
 	}
+	err := s.awaitCopy()
 	s.copying.Unlock()
-	var err error
 	if s.copier != nil {
-		err = s.copier.Close()
+		err = errors.Join(err, s.copier.Close())
 	}
 	return errors.Join(err, s.read.Close(), s.write.Close())
 }
