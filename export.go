@@ -149,6 +149,13 @@ type ExportStore interface {
 	Export(ctx context.Context, exportID string) (Export, error)
 	// Exports returns a page and the cursor of the next one, "" at the end.
 	Exports(ctx context.Context, f ExportFilter) (page []Export, next string, err error)
+	// ImportExports adds rows to the export logs as they are, in one transaction,
+	// and answers for each in order. A row that is there already is neither new nor
+	// an error, also when its file has expired since; an export_id that stands for
+	// another export is KindConflict. Rows must be valid; one without an id gets
+	// one. What finished rows say of their exports is frozen at once, so that
+	// history is counted however old it is.
+	ImportExports(ctx context.Context, batch []Export, now Time) ([]Receipt, error)
 }
 
 func checkFormat(f Format) error { return checkOneOf("format", f, Formats) }

@@ -5,20 +5,17 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/config"
-	"github.com/exportops/exportops/disk"
 	"github.com/exportops/exportops/eventlog"
 	"github.com/exportops/exportops/jobs"
 	"github.com/exportops/exportops/metrics"
-	"github.com/exportops/exportops/sqlite"
+	"github.com/exportops/exportops/scheduler"
 )
 
 // Options says where the program writes, and how it begins.
@@ -35,12 +32,13 @@ type Options struct {
 
 // App is the program. Close it.
 type App struct {
-	Store   *sqlite.Store
-	Files   *disk.Store
+	Store   exportops.Database
+	Files   exportops.FileStore
 	Metrics *metrics.Service
 	Jobs    *jobs.Runner
 
 	config  config.Config
+	engine  scheduler.DB
 	events  *eventlog.Log
 	log     *slog.Logger
 	now     func() time.Time
@@ -69,19 +67,23 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Store, err = openStore(ctx, c, o.Migrate || o.Create, o.Create); err != nil {
+	db, err := openReady(ctx, c, o.Migrate || o.Create, o.Create)
+	if err != nil {
 		return nil, err
 	}
-	a.undo = append(a.undo, a.Store.Close)
+	a.Store, a.engine = db.Database, db.engine
+	a.undo = append(a.undo, db.Close)
 	if o.Create {
-		if err := os.MkdirAll(c.Storage.Root, 0o750); err != nil {
-			return nil, fmt.Errorf("create the storage folder: %w", err)
+		if err := createFiles(c); err != nil {
+			return nil, err
 		}
 	}
-	if a.Files, err = disk.Open(c.Storage.Root); err != nil {
+	files, closeFiles, err := OpenFiles(ctx, c)
+	if err != nil {
 		return nil, err
 	}
-	a.undo = append(a.undo, a.Files.Close)
+	a.Files = files
+	a.undo = append(a.undo, closeFiles)
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
@@ -103,13 +105,6 @@ func (a *App) Close() error {
 		errs = append(errs, a.events.Err())
 	}
 	return errors.Join(errs...)
-}
-
-// Locator returns the rules by which rows name files.
-func Locator(c config.Config) exportops.Locator {
-	return exportops.Locator{
-		Bucket: c.Storage.Bucket, Prefix: c.Storage.Prefix, KeyPrefix: c.KeyPrefix, Root: c.Storage.Root,
-	}
 }
 
 // WithMetrics calls fn with metrics that only read: they emit no events.

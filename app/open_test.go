@@ -25,7 +25,7 @@ func TestNewOpensADatabase(t *testing.T) {
 			return err
 		}
 		var n int
-		err = a.Store.Writer().QueryRowContext(t.Context(), `SELECT count(*) FROM sqlite_schema WHERE name IN ('river_job', 'exportops_runs')`).Scan(&n)
+		err = writer(a.Store).QueryRowContext(t.Context(), `SELECT count(*) FROM sqlite_schema WHERE name IN ('river_job', 'exportops_runs')`).Scan(&n)
 		if err == nil && n != 2 {
 			err = fmt.Errorf("%d of 2 tables", n)
 		}
@@ -44,11 +44,11 @@ func TestNewOpensADatabase(t *testing.T) {
 		c := settings(t, nil)
 		s := open(t, c)
 		for _, table := range []string{"river_job", "river_leader", "river_queue", "river_migration", "river_client", "river_client_queue", "river_notification", "exportops_schema"} {
-			if _, err := s.Store.Writer().ExecContext(t.Context(), `DROP TABLE IF EXISTS `+table); err != nil {
+			if _, err := writer(s.Store).ExecContext(t.Context(), `DROP TABLE IF EXISTS `+table); err != nil {
 				t.Fatal(err)
 			}
 		}
-		rows, err := s.Store.Writer().QueryContext(t.Context(), `SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'exportops%'`)
+		rows, err := writer(s.Store).QueryContext(t.Context(), `SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'exportops%'`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,11 +60,11 @@ func TestNewOpensADatabase(t *testing.T) {
 			}
 			names = append(names, name)
 		}
-		if err := rows.Close(); err != nil {
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil { //nolint:sqlclosecheck // before tables can be dropped
 			t.Fatal(err)
 		}
 		for _, name := range names {
-			if _, err := s.Store.Writer().ExecContext(t.Context(), `DROP TABLE `+name); err != nil {
+			if _, err := writer(s.Store).ExecContext(t.Context(), `DROP TABLE `+name); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -79,7 +79,7 @@ func TestNewOpensADatabase(t *testing.T) {
 		s = open(t, c)
 		defer s.close()
 		var n int
-		if err := s.Store.Writer().QueryRowContext(t.Context(), `SELECT count(*) FROM export_logs`).Scan(&n); err != nil || n != 1 {
+		if err := writer(s.Store).QueryRowContext(t.Context(), `SELECT count(*) FROM export_logs`).Scan(&n); err != nil || n != 1 {
 			t.Errorf("%d rows of the application are left, %v", n, err)
 		}
 	})

@@ -8,9 +8,7 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/config"
-	"github.com/exportops/exportops/disk"
 	"github.com/exportops/exportops/metrics"
-	"github.com/exportops/exportops/sqlite"
 )
 
 // SelfTest tests an installation: the database and the storage that the
@@ -27,14 +25,14 @@ func SelfTest(ctx context.Context, c config.Config, report func(name string, err
 		t.broken = err
 		return t.all(report)
 	}
-	files, err := disk.Open(c.Storage.Root)
+	files, closeFiles, err := OpenFiles(ctx, c)
 	if err == nil {
 		t.files = files
 		t.empty, err = files.Check(ctx)
 	}
 	t.noFiles = err
 	began := false
-	err = store.Rehearse(ctx, func(play *sqlite.Store) error {
+	err = store.Rehearse(ctx, func(play exportops.Store) error {
 		began = true
 		t.store = play
 		t.broken = t.prepare()
@@ -45,7 +43,7 @@ func SelfTest(ctx context.Context, c config.Config, report func(name string, err
 		err = t.all(report)
 	}
 	if t.files != nil {
-		err = errors.Join(err, t.files.Close())
+		err = errors.Join(err, closeFiles())
 	}
 	return errors.Join(err, store.Close())
 }
@@ -54,8 +52,8 @@ func SelfTest(ctx context.Context, c config.Config, report func(name string, err
 type selfTest struct {
 	ctx     context.Context // one series, one context
 	cfg     config.Config
-	store   *sqlite.Store
-	files   *disk.Store
+	store   exportops.Store
+	files   exportops.FileStore
 	empty   bool  // the storage holds nothing
 	noFiles error // why the storage cannot be used
 	broken  error // why no test can run

@@ -88,7 +88,7 @@ func shutdown(ctx context.Context, server *http.Server) error {
 // scheduling is what the scheduler works with. With the scheduler off it only
 // looks after runs whose processes died.
 func (a *App) scheduling() scheduler.Options {
-	o := scheduler.Options{DB: a.Store.Writer(), Runs: a.Store, Jobs: a.Jobs, Now: a.now, Log: a.log}
+	o := scheduler.Options{DB: a.engine, Runs: a.Store, Jobs: a.Jobs, Now: a.now, Log: a.log}
 	if !a.config.Scheduler {
 		return o
 	}

@@ -141,7 +141,7 @@ func TestServeStops(t *testing.T) {
 			for _, id := range ids {
 				total++
 				var n int
-				err := s.Store.Writer().QueryRowContext(t.Context(), `SELECT count(*) FROM exportops_export_metrics WHERE export_id = ?`, id).Scan(&n)
+				err := writer(s.Store).QueryRowContext(t.Context(), `SELECT count(*) FROM exportops_export_metrics WHERE export_id = ?`, id).Scan(&n)
 				if err != nil || n != 1 {
 					t.Fatalf("%s was acknowledged and is there %d times, %v", id, n, err)
 				}
@@ -185,7 +185,7 @@ func TestServeBegins(t *testing.T) {
 		s.stops(stopSoon)
 		for _, table := range []string{"exportops_schedules", "river_job", "river_leader", "river_queue"} {
 			var n int
-			if err := s.Store.Writer().QueryRowContext(t.Context(), `SELECT count(*) FROM `+table).Scan(&n); err != nil || n != 0 {
+			if err := writer(s.Store).QueryRowContext(t.Context(), `SELECT count(*) FROM `+table).Scan(&n); err != nil || n != 0 {
 				t.Errorf("%s has %d rows, %v", table, n, err)
 			}
 		}

@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/exportops/exportops/app"
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/jobs"
+	"github.com/exportops/exportops/sqlite"
 )
 
 const (
@@ -174,7 +176,7 @@ func (s *server) expired(root string, n int) {
 		if err := os.WriteFile(filepath.Join(root, name), []byte("x"), 0o600); err != nil {
 			s.t.Fatal(err)
 		}
-		_, err := s.Store.Writer().ExecContext(s.t.Context(), `INSERT INTO export_logs
+		_, err := writer(s.Store).ExecContext(s.t.Context(), `INSERT INTO export_logs
 			(export_id, user_id, timestamp, format, config, conversation_count, file_size, status, file_url, expires_at, created_at, updated_at)
 			VALUES (?, ?, ?, 'csv', '{}', 1, 1, 'completed', ?, ?, ?, ?)`,
 			exportops.NewID(), exportops.NewID(), past.String(), name, exportops.At(past.Add(time.Hour)).String(), past.String(), past.String())
@@ -219,3 +221,6 @@ func wait(t *testing.T, what string, cond func() bool) {
 	}
 	t.Fatalf("waited %s in vain for %s", most, what)
 }
+
+// writer is the pool that writes the SQLite database behind an app.
+func writer(s exportops.Database) *sql.DB { return s.(*sqlite.Store).Writer() }

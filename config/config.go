@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -12,11 +13,13 @@ import (
 
 // Config is the settings, parsed.
 type Config struct {
-	DatabasePath string // absolute
-	LogsTable    string
+	DatabasePath string   // of the SQLite file, absolute; "" on Postgres
+	Postgres     Postgres // without a URL on SQLite
+	LogsTable    string   // on Postgres with its schema
 
 	Storage   Storage
-	KeyPrefix string // "" for none; may hold {user_id}
+	KeyPrefix string   // "" for none; may hold {user_id}
+	Hosts     []string // of URLs that name files of the storage
 
 	// ArchiveConfigured says that log rows are to be archived before they are
 	// deleted. This version cannot, and so must not delete any.
@@ -36,13 +39,6 @@ type Config struct {
 
 	LogUserIDs UserIDs
 	LogUserKey Secret
-}
-
-// Storage is the folder that holds export files.
-type Storage struct {
-	Root   string // absolute
-	Bucket string // what rows call the folder
-	Prefix string // of keys, "" or ending in "/"
 }
 
 // Rotated is a secret with the one before it, which is accepted too while it
@@ -85,14 +81,22 @@ func (s Settings) Parse() (Config, error) {
 	}
 	var c Config
 	var err error
-	c.DatabasePath, err = databasePath(s.DatabaseURL)
+	var wrong []error
+	c.DatabasePath, c.Postgres, wrong = s.database()
+	errs = append(errs, wrong...)
+	c.LogsTable, err = tableName(s.LogsTable, c.Postgres.URL != "")
 	keep(err)
-	c.LogsTable, err = tableName(s.LogsTable)
+	c.Storage, err = s.storage()
 	keep(err)
-	c.Storage, err = storage(s.StorageURL)
-	keep(err)
+	if c.Storage.Supabase != nil && s.KeyPrefix == "" {
+		s.KeyPrefix = "{user_id}/" // as its storage policies have it
+	}
 	c.KeyPrefix, err = keyPrefix(s.KeyPrefix)
 	keep(err)
+	if s.SupabaseURL != "" && !webURL(s.SupabaseURL) {
+		keep(invalid("SUPABASE_URL", fmt.Sprintf("%q is not the URL of a project", s.SupabaseURL), "use something like https://abcdefgh.supabase.co"))
+	}
+	c.Hosts = c.Storage.Hosts(s.SupabaseURL)
 	c.ArchiveConfigured = s.ArchiveBucket != "" || s.ArchiveURL != ""
 	c.FileRetention, err = retention("EXPORT_FILE_RETENTION", s.FileRetention, time.Hour)
 	keep(err)

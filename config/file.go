@@ -75,15 +75,7 @@ func parseFile(path, text string) (map[string]string, error) {
 	return values, errors.Join(errs...)
 }
 
-// later are the settings of the backends that are not in this version.
-var later = []string{"supabase_url", "supabase_service_role_key"}
-
 func unknownKey(at, key string, known map[string]string) error {
-	for _, k := range later {
-		if key == k {
-			return invalid(at, key+" has no effect: this version keeps export files in a folder", "remove the line")
-		}
-	}
 	best, distance := "", 1+len(key)/3
 	for k, env := range known {
 		if strings.EqualFold(env, key) {

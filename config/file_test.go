@@ -87,7 +87,6 @@ func TestMistakesInTheFile(t *testing.T) {
 		"the variable as a key":  {"EXPORT_LOG_RETENTION: 30d\n", `"EXPORT_LOG_RETENTION"`, "did you mean log_retention?"},
 		"the wrong case":         {"Addr: :1\n", `"Addr"`, "did you mean addr?"},
 		"nothing like it":        {"favourite_colour: blue\n", `"favourite_colour"`, "exportops.example.yaml"},
-		"a later version's":      {"supabase_url: https://x\n", "has no effect", "remove"},
 		"twice":                  {"addr: :1\naddr: :2\n", "addr is set twice", "keep one"},
 		"a list":                 {"addr: [a, b]\n", "more than one value", "addr: value"},
 		"sections":               {"server:\n  addr: :1\n", `"server"`, "exportops.example.yaml"},

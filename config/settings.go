@@ -10,11 +10,18 @@ import "reflect"
 // environment and a key of exportops.yaml: the flag's name with "_" for "-".
 // An empty value is an unset one.
 type Settings struct {
-	DatabaseURL string `name:"database-url" env:"DATABASE_URL" default:"sqlite://exportops.db" placeholder:"URL" group:"settings" help:"sqlite:///absolute/file.db or sqlite://relative.db (${default})"`
-	LogsTable   string `name:"logs-table" env:"EXPORT_LOGS_TABLE" default:"export_logs" placeholder:"NAME" group:"settings" help:"table or view that holds the export logs (${default})"`
+	DatabaseURL string `name:"database-url" env:"DATABASE_URL" default:"sqlite://exportops.db" placeholder:"URL" group:"settings" help:"sqlite:///absolute/file.db, sqlite://relative.db or postgres://user:password@host/database (${default})"`
+	LogsTable   string `name:"logs-table" env:"EXPORT_LOGS_TABLE" default:"export_logs" placeholder:"NAME" group:"settings" help:"table or view that holds the export logs; on Postgres with its schema, public where none is named (${default})"`
 
-	StorageURL string `name:"storage-url" env:"EXPORT_STORAGE_URL" default:"file://exports" placeholder:"URL" group:"settings" help:"file:///absolute/dir or file://relative; ?bucket= and ?prefix= where rows name them (${default})"`
-	KeyPrefix  string `name:"key-prefix" env:"EXPORT_KEY_PREFIX" placeholder:"PREFIX" group:"settings" help:"what a row's key must begin with, such as {user_id}/"`
+	DBPoolSize         string `name:"db-pool-size" env:"EXPORTOPS_DB_POOL_SIZE" default:"10" placeholder:"N" group:"settings" help:"most connections to Postgres (${default})"`
+	DBLockTimeout      string `name:"db-lock-timeout" env:"EXPORTOPS_DB_LOCK_TIMEOUT" default:"5s" placeholder:"DURATION" group:"settings" help:"how long a statement waits for a lock on Postgres (${default})"`
+	DBStatementTimeout string `name:"db-statement-timeout" env:"EXPORTOPS_DB_STATEMENT_TIMEOUT" default:"60s" placeholder:"DURATION" group:"settings" help:"how long a statement may take on Postgres (${default})"`
+
+	StorageURL string `name:"storage-url" env:"EXPORT_STORAGE_URL" default:"file://exports" placeholder:"URL" group:"settings" help:"file:///absolute/dir?bucket=&prefix=, s3://bucket/prefix?endpoint=&region=&path_style=&verify=full&sse=, or supabase://bucket/prefix (${default})"`
+	KeyPrefix  string `name:"key-prefix" env:"EXPORT_KEY_PREFIX" placeholder:"PREFIX" group:"settings" help:"what a row's key must begin with, such as {user_id}/ (that for supabase://, else nothing)"`
+
+	SupabaseURL string `name:"supabase-url" env:"SUPABASE_URL" placeholder:"URL" group:"settings" help:"of the project, for supabase:// and for rows that name its URLs"`
+	SupabaseKey Secret `name:"supabase-service-role-key" env:"SUPABASE_SERVICE_ROLE_KEY" placeholder:"SECRET" group:"secrets" help:"service role key of the project, for supabase://"`
 
 	ArchiveBucket string `name:"archive-bucket" env:"EXPORT_ARCHIVE_BUCKET" placeholder:"NAME" group:"settings" help:"archive log rows to this bucket before they are deleted; this version refuses to delete instead"`
 	ArchiveRegion string `name:"archive-region" env:"EXPORT_ARCHIVE_REGION" default:"us-east-1" placeholder:"REGION" group:"settings" help:"of the archive bucket (${default})"`

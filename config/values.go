@@ -26,54 +26,6 @@ func invalid(setting, message, hint string) error {
 	return &exportops.Error{Kind: exportops.KindInvalid, Field: setting, Message: message, Hint: hint}
 }
 
-// databasePath reads sqlite:///absolute and sqlite://relative.
-func databasePath(s string) (string, error) {
-	const name, hint = "DATABASE_URL", "use sqlite:///absolute/file.db or sqlite://relative.db"
-	scheme, rest, ok := strings.Cut(s, "://")
-	switch {
-	case ok && (scheme == "postgres" || scheme == "postgresql"):
-		// The URL may hold a password: it is not repeated.
-		return "", invalid(name, "this version keeps everything in SQLite; Postgres is not in it yet", hint)
-	case !ok || scheme != "sqlite":
-		return "", invalid(name, "the URL does not begin with sqlite://", hint)
-	}
-	return localPath(name, s, rest, hint)
-}
-
-// storage reads file:///absolute and file://relative.
-func storage(s string) (Storage, error) {
-	const name, hint = "EXPORT_STORAGE_URL", "use file:///absolute/dir or file://relative"
-	scheme, rest, ok := strings.Cut(s, "://")
-	switch {
-	case ok && (scheme == "s3" || scheme == "supabase"):
-		return Storage{}, invalid(name, "this version keeps export files in a folder; "+scheme+":// is not in it yet", hint)
-	case !ok || scheme != "file":
-		return Storage{}, invalid(name, "the URL does not begin with file://", hint)
-	}
-	rest, query, _ := strings.Cut(rest, "?")
-	path, err := localPath(name, s, rest, hint)
-	if err != nil {
-		return Storage{}, err
-	}
-	st := Storage{Root: path, Bucket: "exports"}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return Storage{}, invalid(name, fmt.Sprintf("%q holds a query that cannot be read", s), hint)
-	}
-	for key, v := range values {
-		switch {
-		case key == "bucket" && v[0] != "" && !strings.ContainsAny(v[0], `/\`):
-			st.Bucket = v[0]
-		case key == "prefix" && cleanPrefix(v[0]):
-			st.Prefix = strings.TrimSuffix(v[0], "/") + "/"
-		default:
-			return Storage{}, invalid(name, fmt.Sprintf("%q is not accepted in the query of %q", key+"="+v[0], s),
-				"it takes ?bucket=<name> and ?prefix=<a/b/>")
-		}
-	}
-	return st, nil
-}
-
 // localPath reads what follows the scheme, percent-encoded once, and makes it
 // absolute.
 func localPath(name, given, rest, hint string) (string, error) {
@@ -89,16 +41,6 @@ func localPath(name, given, rest, hint string) (string, error) {
 		return "", fmt.Errorf("locate %s: %w", name, err)
 	}
 	return abs, nil
-}
-
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-func tableName(s string) (string, error) {
-	if !identifier.MatchString(s) || strings.HasPrefix(s, "exportops_") {
-		return "", invalid("EXPORT_LOGS_TABLE", fmt.Sprintf("%q is not the name of a table of yours", s),
-			"use letters, digits and _; names that begin with exportops_ are ours")
-	}
-	return s, nil
 }
 
 func keyPrefix(s string) (string, error) {

@@ -7,11 +7,10 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 )
 
 // pollEvery is how often the engine looks for wakes, and so how late one may
-// be. Each look is a statement on the connection that writes.
+// be. On SQLite each look is a statement on the connection that writes.
 const pollEvery = 2 * time.Second
 
 // longestWake is how long a wake may be worked on. One that is older belongs to
@@ -35,7 +34,8 @@ func (s *Scheduler) startEngine(ctx context.Context) (*engine, error) {
 	}
 	e := &engine{log: newEngineLog(s.Log.Handler())}
 	var err error
-	e.Client, err = river.NewClient(riversqlite.New(s.DB), &river.Config{
+	e.Client, err = river.NewClient(s.DB.driver, &river.Config{
+		Schema: s.DB.schema,
 		// One worker a job is enough: two never work for the same; see turn.
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: len(s.Schedules)}},
 		Workers:           workers,
@@ -46,9 +46,8 @@ func (s *Scheduler) startEngine(ctx context.Context) (*engine, error) {
 		// taken over. Without an end, wakes of dead processes would stay for good.
 		JobTimeout:           longestWake,
 		RescueStuckJobsAfter: longestWake + time.Hour,
-		// SQLite's indexes need no rebuilding, and it lacks some of the default ones.
-		ReindexerIndexNames: []string{},
-		Logger:              e.log.logger(),
+		ReindexerIndexNames:  s.DB.indexes,
+		Logger:               e.log.logger(),
 		// The engine tells the time as we do, rather than as SQLite does.
 		Test: river.TestConfig{Time: clock(s.Now)},
 	})

@@ -2,11 +2,9 @@ package scheduler
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 )
 
@@ -16,8 +14,10 @@ const migrateAttempts = 20
 
 // Migrate creates the tables of the job engine, or brings them up to date. It
 // may run in several processes at once.
-func Migrate(ctx context.Context, db *sql.DB, log *slog.Logger) error {
-	m, err := rivermigrate.New(riversqlite.New(db), &rivermigrate.Config{Logger: newEngineLog(log.Handler()).logger()})
+func Migrate(ctx context.Context, db DB, log *slog.Logger) error {
+	m, err := rivermigrate.New(db.driver, &rivermigrate.Config{
+		Schema: db.schema, Logger: newEngineLog(log.Handler()).logger(),
+	})
 	if err != nil {
 		return fmt.Errorf("migrate the job engine: %w", err)
 	}

@@ -57,7 +57,7 @@ func migrateProcess(path, _ string) (err error) {
 	if err := s.Migrate(ctx); err != nil {
 		return err
 	}
-	return scheduler.Migrate(ctx, s.Writer(), slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	return scheduler.Migrate(ctx, scheduler.SQLite(s.Writer()), slog.New(slog.NewTextHandler(os.Stderr, nil)))
 }
 
 // everySecond is a schedule that a test can wait for.
@@ -79,7 +79,7 @@ func scheduleProcess(path, root string) (err error) {
 		return err
 	}
 	sched, err := scheduler.Start(ctx, scheduler.Options{
-		DB: store.Writer(), Runs: store, Schedules: everySecond, Now: time.Now,
+		DB: scheduler.SQLite(store.Writer()), Runs: store, Schedules: everySecond, Now: time.Now,
 		Jobs: newRunner(store, &slowFiles{FileStore: files, delay: 100 * time.Millisecond}, root, fmt.Sprint(os.Getpid())),
 		Log:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -5,7 +5,6 @@ package scheduler
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -28,7 +27,7 @@ type Schedule struct {
 
 // Options is what a Scheduler works with. Every field is required.
 type Options struct {
-	DB   *sql.DB // the SQLite pool with the one connection that may write
+	DB   DB
 	Runs exportops.RunStore
 	Jobs Jobs
 	// Schedules are those of the jobs; without any, only runs whose processes

@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 	if err := p.store.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := scheduler.Migrate(t.Context(), p.store.Writer(), slog.New(slog.DiscardHandler)); err != nil {
+	if err := scheduler.Migrate(t.Context(), scheduler.SQLite(p.store.Writer()), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	p.close()
@@ -107,7 +107,7 @@ func (p *process) start(expressions map[exportops.Job]string) {
 		}
 	}
 	sched, err := scheduler.Start(p.t.Context(), scheduler.Options{
-		DB: p.store.Writer(), Runs: p.kept, Jobs: p.jobs, Schedules: schedules, Now: time.Now,
+		DB: scheduler.SQLite(p.store.Writer()), Runs: p.kept, Jobs: p.jobs, Schedules: schedules, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(p.log, nil)),
 	})
 	if err != nil {

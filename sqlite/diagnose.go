@@ -10,25 +10,9 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// Diagnosis is what an operator should know about the database.
-type Diagnosis struct {
-	Clock  exportops.Time  // what SQLite takes for now
-	Newest *exportops.Time // the latest time that a run or an export begins with; nil when there is none
-
-	Rows        int64 // of the export logs
-	Unexpiring  int64 // completed exports without an expiry: their files stay for good
-	Unreadable  int64 // completed exports whose expiry is no time as we write it: likewise
-	Implausible int64 // completed exports that expire before they were created
-	Overdue     int64 // completed exports that expired before the time given
-	Quarantined int64 // files given up on after five failed runs
-
-	// MissingIndexes holds a statement for each index that the table should have.
-	MissingIndexes []string
-}
-
-// Diagnose looks at the whole table once. Overdue is what expired before then.
-func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (Diagnosis, error) {
-	var d Diagnosis
+// Diagnose implements exportops.Database.
+func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (exportops.Diagnosis, error) {
+	var d exportops.Diagnosis
 	var clock string
 	var newest sql.NullString
 	err := s.read.QueryRowContext(ctx, s.sql(`

@@ -9,12 +9,7 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// ImportExports adds rows to the export logs as they are, in one transaction,
-// and answers for each in order. A row that is there already is neither new nor
-// an error, also when its file has expired since; an export_id that stands for
-// another export is KindConflict. Rows must be valid; one without an id gets
-// one. What finished rows say of their exports is frozen at once, so that
-// history is counted however old it is.
+// ImportExports implements exportops.ExportStore.
 func (s *Store) ImportExports(ctx context.Context, batch []exportops.Export, now exportops.Time) ([]exportops.Receipt, error) {
 	if len(batch) == 0 {
 		return nil, nil

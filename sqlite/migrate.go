@@ -76,8 +76,7 @@ func (s *Store) migrations() (*goose.Provider, error) {
 	return goose.NewProvider("", s.write, files, goose.WithStore(versions), goose.WithDisableGlobalRegistry(true))
 }
 
-// SchemaVersion returns the version of the schema in the database and the one
-// this program wants; 0 for a database without our tables.
+// SchemaVersion implements exportops.Database.
 func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error) {
 	p, err := s.migrations()
 	if err != nil {
@@ -95,9 +94,7 @@ func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error)
 	return have, want, err
 }
 
-// Ready reports whether the database can be worked with: our tables at this
-// version and an export_logs with every column. The error is KindUnavailable
-// and says what to do.
+// Ready implements exportops.Database.
 func (s *Store) Ready(ctx context.Context) error {
 	have, want, err := s.SchemaVersion(ctx)
 	if err != nil {

@@ -7,14 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/exportops/exportops"
 )
 
-// Rehearse calls fn with a store that sees this database and may change it, in
-// one transaction that is always rolled back: nobody else sees what fn did, and
-// nothing of it stays, even when the process dies. It holds the database's one
-// writer, so fn must be brief and must not use s. A failure to roll back is an
-// error; the connection is given up then, which rolls back too.
-func (s *Store) Rehearse(ctx context.Context, fn func(*Store) error) (err error) {
+// Rehearse implements exportops.Database. It holds the database's one writer. A
+// failure to roll back is an error; the connection is given up then, which rolls
+// back too.
+func (s *Store) Rehearse(ctx context.Context, fn func(exportops.Store) error) (err error) {
 	conn, err := s.write.Conn(ctx)
 	if err != nil {
 		return s.explain(fmt.Errorf("begin a rehearsal: %w", err))
@@ -29,7 +29,7 @@ func (s *Store) Rehearse(ctx context.Context, fn func(*Store) error) (err error)
 	})
 }
 
-func (s *Store) rehearse(ctx context.Context, stage sqliteConn, fn func(*Store) error) (err error) {
+func (s *Store) rehearse(ctx context.Context, stage sqliteConn, fn func(exportops.Store) error) (err error) {
 	if _, err := stage.ExecContext(ctx, "BEGIN IMMEDIATE", nil); err != nil {
 		return s.explain(fmt.Errorf("begin a rehearsal: %w", err))
 	}

@@ -28,7 +28,7 @@ func openForRehearsal(t *testing.T) *sqlite.Store {
 	return s
 }
 
-func begin(ctx context.Context, s *sqlite.Store, job exportops.Job) error {
+func begin(ctx context.Context, s exportops.Store, job exportops.Job) error {
 	_, _, how, err := s.BeginRun(ctx, exportops.RunRequest{
 		Job: job, Lane: string(job), Params: []byte(`{}`), Trigger: exportops.ByCommand, Holder: "test",
 		Now: exportops.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), Lease: time.Minute,
@@ -39,7 +39,7 @@ func begin(ctx context.Context, s *sqlite.Store, job exportops.Job) error {
 	return err
 }
 
-func runs(t *testing.T, s *sqlite.Store) int {
+func runs(t *testing.T, s exportops.Store) int {
 	t.Helper()
 	page, _, err := s.Runs(t.Context(), exportops.RunFilter{})
 	if err != nil {
@@ -56,7 +56,7 @@ func TestRehearsal(t *testing.T) {
 		if err := begin(t.Context(), s, exportops.FileCleanup); err != nil {
 			t.Fatal(err)
 		}
-		err := s.Rehearse(t.Context(), func(play *sqlite.Store) error {
+		err := s.Rehearse(t.Context(), func(play exportops.Store) error {
 			if err := begin(t.Context(), play, exportops.LogCleanup); err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ func TestRehearsal(t *testing.T) {
 
 	t.Run("keeps what came before a transaction that failed inside it", func(t *testing.T) {
 		s := openForRehearsal(t)
-		err := s.Rehearse(t.Context(), func(play *sqlite.Store) error {
+		err := s.Rehearse(t.Context(), func(play exportops.Store) error {
 			if err := begin(t.Context(), play, exportops.FileCleanup); err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func TestRehearsal(t *testing.T) {
 	t.Run("rolls back when its context ends", func(t *testing.T) {
 		s := openForRehearsal(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		err := s.Rehearse(ctx, func(play *sqlite.Store) error {
+		err := s.Rehearse(ctx, func(play exportops.Store) error {
 			if err := begin(ctx, play, exportops.FileCleanup); err != nil {
 				return err
 			}
@@ -131,7 +131,7 @@ func TestRehearsal(t *testing.T) {
 					t.Error("the panic was swallowed")
 				}
 			}()
-			_ = s.Rehearse(t.Context(), func(play *sqlite.Store) error {
+			_ = s.Rehearse(t.Context(), func(play exportops.Store) error {
 				if err := begin(t.Context(), play, exportops.FileCleanup); err != nil {
 					return err
 				}

@@ -66,5 +66,3 @@ func openFixture(t testing.TB) storetest.Fixture {
 		},
 	}
 }
-
-var _ storetest.Store = (*sqlite.Store)(nil)

@@ -53,6 +53,8 @@ type Store struct {
 	replacer *strings.Replacer
 }
 
+var _ exportops.Database = (*Store)(nil)
+
 // useOFDLocks makes SQLite's locks survive an unrelated close of the file by
 // the same process, such as a backup that reads it.
 var useOFDLocks = sync.OnceValue(func() error {
@@ -194,6 +196,9 @@ func (s *Store) Close() error {
 
 // Path returns the absolute path of the database file.
 func (s *Store) Path() string { return s.path }
+
+// Name implements exportops.Database.
+func (s *Store) Name() string { return s.path }
 
 // Writer returns the one connection that may write, for a job engine that
 // shares it: a second writing pool would fail with lock errors.

@@ -10,20 +10,9 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// Store is all that a store has to offer.
-type Store interface {
-	exportops.ExportStore
-	exportops.MetricStore
-	exportops.OutcomeStore
-	exportops.RollupStore
-	exportops.DeletionStore
-	exportops.LogStore
-	exportops.RunStore
-}
-
 // Fixture is one empty, migrated store.
 type Fixture struct {
-	Store Store
+	Store exportops.Store
 	// Insert adds rows to export_logs by plain SQL, as the application does.
 	Insert func(t testing.TB, rows ...Row)
 	// Exec runs one statement of plain SQL on export_logs, whose name stands for

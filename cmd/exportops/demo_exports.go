@@ -15,7 +15,6 @@ import (
 	"github.com/exportops/exportops/client"
 	"github.com/exportops/exportops/examples/exporter/exporter"
 	"github.com/exportops/exportops/recorder"
-	"github.com/exportops/exportops/sqlite"
 )
 
 // demoMade counts the exports that the demonstration made.
@@ -33,7 +32,7 @@ type demoMade struct {
 // past is an exporter.Ops for exports that happened long ago: it writes rows
 // with the times they would have had, which the API never would.
 type past struct {
-	store     *sqlite.Store
+	store     exportops.Database
 	metrics   *recorder.Recorder
 	at        time.Time // when the export under way began
 	began     time.Time // in truth

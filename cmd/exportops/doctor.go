@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -103,6 +104,9 @@ func settingValues(s config.Settings) map[string]string {
 		shown := fmt.Sprint(v.Field(i).Interface()) // hides a secret
 		if shown == "" {
 			shown = v.Type().Field(i).Tag.Get("default")
+		}
+		if strings.Contains(shown, "://") {
+			shown = config.ShowURL(shown) // hides a password
 		}
 		all[v.Type().Field(i).Tag.Get("env")] = shown
 	}

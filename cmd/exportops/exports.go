@@ -8,7 +8,6 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/app"
-	"github.com/exportops/exportops/sqlite"
 )
 
 type exportsCmd struct {
@@ -28,7 +27,7 @@ func (c *exportsCmd) Run(e *env) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	return e.withStore(func(s *sqlite.Store) error {
+	return e.withStore(func(s exportops.Database) error {
 		if c.ID != "" {
 			x, err := s.Export(e.ctx, strings.ToLower(c.ID))
 			if err != nil {
@@ -59,7 +58,7 @@ func (c *exportsCmd) Run(e *env) error {
 }
 
 // withStore opens the database, calls fn and closes it.
-func (e *env) withStore(fn func(*sqlite.Store) error) error {
+func (e *env) withStore(fn func(exportops.Database) error) error {
 	cfg, err := e.config()
 	if err != nil {
 		return err

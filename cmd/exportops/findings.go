@@ -10,8 +10,6 @@ import (
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/app"
 	"github.com/exportops/exportops/config"
-	"github.com/exportops/exportops/disk"
-	"github.com/exportops/exportops/sqlite"
 )
 
 // secrets looks at what guards the doors.
@@ -66,14 +64,14 @@ func (d *doctor) archive(cfg config.Config) {
 }
 
 // database opens the database and shows that it can be written; nil when not.
-func (d *doctor) database(cfg config.Config) *sqlite.Store {
+func (d *doctor) database(cfg config.Config) exportops.Database {
 	const check = "database"
 	store, err := app.OpenStore(d.env.ctx, cfg)
 	if err != nil {
 		d.wrong(check, err)
 		return nil
 	}
-	err = store.Rehearse(d.env.ctx, func(play *sqlite.Store) error {
+	err = store.Rehearse(d.env.ctx, func(play exportops.Store) error {
 		_, _, _, err := play.BeginRun(d.env.ctx, exportops.RunRequest{
 			Job: exportops.MetricsAggregate, Lane: "doctor", Params: []byte(`{}`), Trigger: exportops.ByCommand,
 			Holder: "doctor", Now: exportops.At(d.now), Lease: time.Minute,
@@ -83,13 +81,13 @@ func (d *doctor) database(cfg config.Config) *sqlite.Store {
 	if err != nil {
 		d.wrong(check, err)
 	} else {
-		d.say(check, fine, "", "%s can be read and written", store.Path())
+		d.say(check, fine, "", "%s can be read and written", store.Name())
 	}
 	return store
 }
 
 // table looks at the export logs.
-func (d *doctor) table(cfg config.Config, store *sqlite.Store) {
+func (d *doctor) table(cfg config.Config, store exportops.Database) {
 	check := cfg.LogsTable
 	x, err := store.Diagnose(d.env.ctx, exportops.At(d.now.Add(-2*24*time.Hour)))
 	if err != nil {
@@ -133,7 +131,7 @@ func (d *doctor) table(cfg config.Config, store *sqlite.Store) {
 }
 
 // locations looks at what the newest completed exports name.
-func (d *doctor) locations(cfg config.Config, store *sqlite.Store) {
+func (d *doctor) locations(cfg config.Config, store exportops.Database) {
 	page, _, err := store.Exports(d.env.ctx, exportops.ExportFilter{Status: exportops.Completed, Limit: exportops.MaxPage})
 	if err != nil {
 		d.wrong(cfg.LogsTable, err)
@@ -157,26 +155,26 @@ func (d *doctor) locations(cfg config.Config, store *sqlite.Store) {
 // storage writes and deletes a file.
 func (d *doctor) storage(cfg config.Config) {
 	const check = "storage"
-	files, err := disk.Open(cfg.Storage.Root)
+	files, closeFiles, err := app.OpenFiles(d.env.ctx, cfg)
 	if err != nil {
 		d.wrong(check, err)
 		return
 	}
 	empty, err := files.Check(d.env.ctx)
 	err = errors.Join(err, files.Probe(d.env.ctx))
-	err = errors.Join(err, files.Close())
+	err = errors.Join(err, closeFiles())
 	switch {
 	case err != nil:
 		d.wrong(check, err)
 	case empty:
-		d.say(check, note, "if a volume belongs there, mount it", "%s can be written and is empty", cfg.Storage.Root)
+		d.say(check, note, "if a volume belongs there, mount it", "%s can be written and is empty", cfg.Storage.Name())
 	default:
-		d.say(check, fine, "", "a file was written to %s and deleted", cfg.Storage.Root)
+		d.say(check, fine, "", "a file was written to %s and deleted", cfg.Storage.Name())
 	}
 }
 
 // jobs looks at when each job ran last, and runs next.
-func (d *doctor) jobs(cfg config.Config, store *sqlite.Store) {
+func (d *doctor) jobs(cfg config.Config, store exportops.Database) {
 	for _, job := range exportops.ScheduledJobs {
 		check := string(job)
 		last, err := lastRun(d.env.ctx, store, job)
@@ -205,7 +203,7 @@ func (d *doctor) jobs(cfg config.Config, store *sqlite.Store) {
 
 // lastRun returns the latest run of a job that is more than a slot, nil
 // without one.
-func lastRun(ctx context.Context, store *sqlite.Store, job exportops.Job) (*exportops.Run, error) {
+func lastRun(ctx context.Context, store exportops.Database, job exportops.Job) (*exportops.Run, error) {
 	page, _, err := store.Runs(ctx, exportops.RunFilter{Job: job, Limit: exportops.MaxPage})
 	if err != nil {
 		return nil, err

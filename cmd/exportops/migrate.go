@@ -15,16 +15,19 @@ func (*migrateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	before, after, err := app.Migrate(e.ctx, cfg)
+	name, before, after, err := app.Migrate(e.ctx, cfg)
 	if err != nil {
 		return err
 	}
-	answer := map[string]any{"database": cfg.DatabasePath, "schema_before": before, "schema": after}
+	answer := map[string]any{"database": name, "schema_before": before, "schema": after}
 	return e.show(answer, func() {
 		if before == after {
-			e.stdout.printf("%s is up to date (schema %d)\n", cfg.DatabasePath, after)
+			e.stdout.printf("%s is up to date (schema %d)\n", name, after)
 		} else {
-			e.stdout.printf("%s: schema %d → %d\n", cfg.DatabasePath, before, after)
+			e.stdout.printf("%s: schema %d → %d\n", name, before, after)
+		}
+		if cfg.Storage.Root == "" {
+			return
 		}
 		if _, err := os.Stat(cfg.Storage.Root); err != nil {
 			e.stdout.printf("note: the storage folder %s is not there yet\n", cfg.Storage.Root)

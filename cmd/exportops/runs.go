@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/exportops/exportops"
-	"github.com/exportops/exportops/sqlite"
 )
 
 type runsCmd struct {
@@ -17,7 +16,7 @@ type runsCmd struct {
 
 // Run lists runs, newest first, or shows one.
 func (c *runsCmd) Run(e *env) error {
-	return e.withStore(func(s *sqlite.Store) error {
+	return e.withStore(func(s exportops.Database) error {
 		if c.ID != "" {
 			r, err := s.Run(e.ctx, c.ID)
 			if err != nil {
