@@ -63,6 +63,10 @@ type Run struct {
 	FinishedAt *Time           `json:"finished_at"`
 	Result     json.RawMessage `json:"result"` // so far, while it is running
 	Error      string          `json:"error,omitempty"`
+
+	// Closing says that the holder has come to the end, and that nobody is to help
+	// any more.
+	Closing bool `json:"-"`
 }
 
 // Finished reports whether the run has ended.
@@ -74,11 +78,18 @@ func (r Run) Abandoned(now Time) bool {
 	return !r.Finished() && (r.LeaseUntil == nil || !r.LeaseUntil.After(now.Time))
 }
 
-// Fence identifies one holder of a run. Every transaction of a run checks it,
-// so that a holder whose lease was taken commits nothing: ErrFenced.
+// Fence identifies one holder of a run, or one worker that helps it. Every
+// transaction of a run checks it, so that one whose lease was taken commits
+// nothing: ErrFenced.
 type Fence struct {
 	RunID string
-	Token int64 // rises with every holder
+	Token int64 // rises with every holder; a worker's is negative, and falls
+}
+
+// Work is the part that one worker had in a run.
+type Work struct {
+	Result json.RawMessage // so far, or in all; nil before its first checkpoint
+	Left   bool            // it is done, or its lease is over
 }
 
 // Checkpoint goes with each transaction of a run: it checks the fence, renews
@@ -149,6 +160,16 @@ type RunStore interface {
 	Renew(ctx context.Context, c Checkpoint) error
 	// FinishRun ends the run; ErrFenced when it is no longer ours.
 	FinishRun(ctx context.Context, c Checkpoint, state RunState, message string) (Run, error)
+	// JoinRun lets another process help with an active run, as a worker with
+	// claims of its own; ErrFenced where the run has ended, was abandoned or is
+	// closing.
+	JoinRun(ctx context.Context, runID, holder string, now Time, lease time.Duration) (Fence, error)
+	// LeaveRun ends the part of a worker, with its result.
+	LeaveRun(ctx context.Context, c Checkpoint) error
+	// CloseRun is for the holder at the end of its own work: from now on nobody
+	// joins, and workers whose lease is over commit nothing more. It returns what
+	// each worker that ever joined has done.
+	CloseRun(ctx context.Context, c Checkpoint) ([]Work, error)
 	// Run returns one run, or KindNotFound.
 	Run(ctx context.Context, id string) (Run, error)
 	// Runs returns a page, newest first, and the cursor of the next, "" at the end.

@@ -101,7 +101,11 @@ func (s *Store) ForgetRuns(ctx context.Context, c exportops.Checkpoint, before e
 		if err != nil {
 			return fmt.Errorf("forget runs: %w", err)
 		}
-		n, err = res.RowsAffected()
+		if n, err = res.RowsAffected(); err != nil || n == 0 {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `DELETE FROM exportops_workers AS w
+			WHERE NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id)`)
 		return err
 	})
 	return n, err

@@ -62,8 +62,8 @@ func reclaim(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, d *exporto
 	return err
 }
 
-// openClaims finds claims whose run no longer holds them: it ended, was taken
-// over, or let its lease run out.
+// openClaims finds claims whose holder or worker no longer holds them: the run
+// ended or was taken over, or the lease ran out.
 func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, limit int) (
 	[]exportops.OpenClaim, error,
 ) {
@@ -73,6 +73,9 @@ func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 		WHERE d.state = 'claimed' AND NOT (d.run_id = ?1 AND d.token = ?2)
 			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = d.run_id AND r.token = d.token
 				AND r.state = 'running' AND r.lease_until > ?3)
+			AND NOT EXISTS (SELECT 1 FROM exportops_workers w JOIN exportops_runs r ON r.id = w.run_id
+				WHERE w.run_id = d.run_id AND w.token = d.token
+				AND r.state = 'running' AND w.left_at IS NULL AND w.lease_until > ?3)
 		ORDER BY +d.id LIMIT ?4`, c.RunID, c.Token, c.Now.String(), limit)
 	if err != nil {
 		return nil, fmt.Errorf("find open claims: %w", err)

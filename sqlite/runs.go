@@ -12,7 +12,7 @@ import (
 )
 
 const runColumns = `seq, id, job, state, trigger, slot, params, forced, holder, token, takeovers, lease_until,
-	started_at, finished_at, result, error`
+	started_at, finished_at, result, error, closing`
 
 // runRow is a run with what only the store needs.
 type runRow struct {
@@ -26,7 +26,7 @@ func scanRun(scan func(...any) error) (runRow, error) {
 	var slot, lease, finished, result sql.NullString
 	var params, started string
 	err := scan(&r.seq, &r.ID, &r.Job, &r.State, &r.Trigger, &slot, &params, &r.Forced, &r.Holder, &r.token,
-		&r.Takeovers, &lease, &started, &finished, &result, &r.Error)
+		&r.Takeovers, &lease, &started, &finished, &result, &r.Error, &r.Closing)
 	if err != nil {
 		return runRow{}, err
 	}
@@ -176,7 +176,7 @@ func takeOver(ctx context.Context, tx *sql.Tx, dead runRow, r exportops.RunReque
 	exportops.Run, exportops.Fence, error,
 ) {
 	run, err := scanRun(tx.QueryRowContext(ctx, `
-		UPDATE exportops_runs SET holder = ?, token = token + 1, takeovers = takeovers + 1, lease_until = ?,
+		UPDATE exportops_runs SET holder = ?, token = token + 1, takeovers = takeovers + 1, lease_until = ?, closing = 0,
 			forced = max(forced, ?)
 		WHERE seq = ? RETURNING `+runColumns,
 		r.Holder, exportops.At(r.Now.Add(r.Lease)).String(), r.Forced, dead.seq).Scan)

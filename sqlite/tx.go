@@ -51,9 +51,16 @@ func (s *Store) inFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint,
 }
 
 func (s *Store) checkFence(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint) error {
-	res, err := tx.ExecContext(ctx, `
+	query := `
 		UPDATE exportops_runs SET lease_until = ?, result = coalesce(?, result)
-		WHERE id = ? AND token = ? AND state = 'running'`,
+		WHERE id = ? AND token = ? AND state = 'running'`
+	if c.Token < 0 { // a worker's
+		query = `
+			UPDATE exportops_workers AS w SET lease_until = ?, result = coalesce(?, result)
+			WHERE run_id = ? AND token = ? AND left_at IS NULL
+				AND EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`
+	}
+	res, err := tx.ExecContext(ctx, query,
 		exportops.At(c.Now.Add(c.Lease)).String(), nullJSON(c.Progress), c.RunID, c.Token)
 	if err != nil {
 		return fmt.Errorf("check the fence of run %s: %w", c.RunID, err)

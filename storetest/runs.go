@@ -18,6 +18,7 @@ func testRuns(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("slots", func(t *testing.T) { testSlots(t, open) })
 	t.Run("list", func(t *testing.T) { testRunList(t, open) })
 	t.Run("abandoned", func(t *testing.T) { testAbandoned(t, open) })
+	t.Run("workers", func(t *testing.T) { testWorkers(t, open) })
 }
 
 func testBegin(t *testing.T, open func(testing.TB) Fixture) {
