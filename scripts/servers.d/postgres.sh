@@ -28,9 +28,12 @@ postgres_port=$port
 	fi
 } >>"$dir/postgres/postgresql.conf"
 
-query() { # port, database, statement
+query() { # port, database, statement, more of psql's arguments
+	local at=$1 database=$2 statement=$3
+	shift 3
 	env -i PATH="$PATH" PGPASSWORD="$postgres_password" PGCONNECT_TIMEOUT=5 \
-		"$bin/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$1" -U postgres -d "$2" -c "$3"
+		"$bin/psql" -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$at" -U postgres \
+		-d "$database" -c "$statement" "$@"
 }
 start postgres QUIT "$bin/postgres" -D "$dir/postgres"
 ready query "$port" postgres 'SELECT 1'

@@ -21,11 +21,10 @@ fi
 node=$(find "$supabase"/node_modules/node-linux-*/bin -name node 2>/dev/null | head -n 1)
 [[ -n $node ]] || fail "there is no Node for this kind of machine in $lock"
 
-query "$postgres_port" postgres 'CREATE DATABASE supabase'
 # It reads times as text and expects what Postgres does where nothing is set.
-for setting in "timezone = 'UTC'" "datestyle = 'ISO, MDY'" "intervalstyle = 'postgres'" "bytea_output = 'hex'"; do
-	query "$postgres_port" postgres "ALTER DATABASE supabase SET $setting"
-done
+query "$postgres_port" postgres "CREATE DATABASE supabase TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C.UTF-8'" \
+	-c "ALTER DATABASE supabase SET timezone = 'UTC'" -c "ALTER DATABASE supabase SET datestyle = 'ISO, MDY'" \
+	-c "ALTER DATABASE supabase SET intervalstyle = 'postgres'" -c "ALTER DATABASE supabase SET bytea_output = 'hex'"
 
 supabase_secret=$(openssl rand -base64 48 | tr -d '\n')
 free_port
