@@ -13,6 +13,7 @@ if ! s3_built; then
 	) 9>"$cache/s3.lock" || fail "the S3 server could not be built"
 fi
 
+reachable "$cache/bin/versitygw" || as=()
 s3_access=TEST$(random 8) s3_secret=$(random 20)
 (private KILL mkdir -p "$dir/s3/objects" "$dir/s3/versions" "$dir/s3/notes")
 free_port

@@ -20,6 +20,7 @@ if ! supabase_installed; then
 fi
 node=$(find "$supabase"/node_modules/node-linux-*/bin -name node 2>/dev/null | head -n 1)
 [[ -n $node ]] || fail "there is no Node for this kind of machine in $lock"
+reachable "$node" || as=()
 
 # It reads times as text and expects what Postgres does where nothing is set.
 query "$postgres_port" postgres "CREATE DATABASE supabase TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C.UTF-8'" \
