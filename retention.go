@@ -102,7 +102,7 @@ func (s Selection) judgeExpiry(c Candidate) Judgement {
 	if c.ExpiresAt == nil {
 		return NeverExpires
 	}
-	expires, ok := ParseStoredTime(*c.ExpiresAt)
+	expires, ok := ParseExactTime(*c.ExpiresAt)
 	if !ok {
 		return NeverExpires
 	}

@@ -38,6 +38,17 @@ func ParseStoredTime(s string) (Time, bool) {
 	return Time{t}, err == nil && s[19] == '.'
 }
 
+// ParseExactTime reads what ParseStoredTime reads, and the same with
+// microseconds: databases that have them compare what was read to the last digit.
+func ParseExactTime(s string) (Time, bool) {
+	const exact = "2006-01-02T15:04:05.000000Z"
+	if len(s) != len(exact) {
+		return ParseStoredTime(s)
+	}
+	t, err := time.Parse(exact, s)
+	return Time{t}, err == nil && s[19] == '.'
+}
+
 // String returns the instant in TimeLayout.
 func (t Time) String() string { return t.UTC().Format(TimeLayout) }
 

@@ -111,7 +111,7 @@ func forgetDeletions(t *testing.T, f Fixture) {
 	f.Insert(t, row)
 	entry := func(export, state string, at exportops.Time) {
 		f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, row_status, run_id, token,
-			attempts, claimed_at, finished_at) VALUES (?, '', 'expiry', ?, 's', 'b', ?, 'completed', 'r', 1, 1, ?, ?)`,
+			attempts, claimed_at, finished_at) VALUES (?, NULL, 'expiry', ?, 's', 'b', ?, 'completed', 'r', 1, 1, ?, ?)`,
 			export, state, exportops.NewID(), at.String(), at.String())
 	}
 	entry(row.ExportID, "deleted", noon)

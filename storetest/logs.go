@@ -51,13 +51,13 @@ func testLogSelection(t *testing.T, open func(testing.TB) Fixture) {
 	for _, s := range exportops.Statuses {
 		rows[string(s)] = Row{Status: string(s)}.Complete(before)
 	}
-	for name, text := range unreadable {
+	f := open(t)
+	for name, text := range unreadableIn(f) {
 		if text != "" {
 			rows["asked_"+name] = Row{Timestamp: text, CreatedAt: before.String()}.Complete(noon)
 			rows["of_the_user_asked_"+name] = Row{UserID: user, Timestamp: text, CreatedAt: before.String()}.Complete(noon)
 		}
 	}
-	f := open(t)
 	names := map[string]string{}
 	for name, r := range rows {
 		f.Insert(t, r)
@@ -138,6 +138,9 @@ func testLogPages(t *testing.T, open func(testing.TB) Fixture) {
 	}
 	t.Run("hostile_rows_go_like_others", func(t *testing.T) {
 		f := open(t)
+		if f.Typed {
+			t.Skip("columns with types hold no such rows")
+		}
 		for _, text := range []string{"1\xff\xfe", "1a\x00b", "1" + strings.Repeat("x", 1<<20), "1'; --", `1"\u0000`, "1\ufffd"} {
 			for _, n := range []string{"a", "b", "c"}[:1+2*min(1, 1000/len(text))] {
 				f.Insert(t, Row{
@@ -247,6 +250,9 @@ func testCounted(t *testing.T, open func(testing.TB) Fixture) {
 		t.Run(name, func(t *testing.T) {
 			f := open(t)
 			r := c.row.Complete(asked)
+			if f.Typed && r.Timestamp == "1" {
+				r.Timestamp = typedUnreadable["minus_infinity"]
+			}
 			f.Insert(t, r)
 			if c.do != nil {
 				c.do(t, f, r)

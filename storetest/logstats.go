@@ -32,7 +32,7 @@ func testStatistics(t *testing.T, open func(testing.TB) Fixture) {
 	}
 	// Failed and expired with or without a file, and completed without one.
 	want(3+3+2, &before)
-	for _, text := range unreadable {
+	for _, text := range unreadableIn(f) {
 		if text != "" {
 			f.Insert(t, Row{Status: "failed", Timestamp: text, CreatedAt: before.String()}.Complete(noon))
 		}

@@ -2,9 +2,11 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/exportops/exportops"
 )
@@ -132,12 +134,21 @@ func hostile(t *testing.T, f Fixture, w walked) {
 		"1\xff\xfe", "1a\x00b", "1" + strings.Repeat("x", 1<<20), "1'; DROP TABLE export_logs; --", `1"\u0000`, "1\u202e💥\n", "1\ufffd", "1",
 	}
 	n := 0
+	if f.Typed {
+		texts = slices.DeleteFunc(texts, func(s string) bool { return !utf8.ValidString(s) || strings.Contains(s, "\x00") })
+	}
 	for i, text := range texts {
 		for copies := range 3 { // more than a page of equals
 			if len(text) > 1<<20 && copies > 0 {
 				continue
 			}
 			r := w.row(i)
+			if f.Typed {
+				r.FileURL, r.Error = &text, &text
+				f.Insert(t, r)
+				n++
+				continue
+			}
 			if w.sel.Mode != exportops.ByErasure {
 				r.UserID = text
 			}

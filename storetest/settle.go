@@ -100,7 +100,12 @@ func changedMeanwhile(t *testing.T, open func(testing.TB) Fixture) {
 			if d := cmp.Diff(want, out); d != "" {
 				t.Fatalf("settled (-want +got):\n%s", d)
 			}
-			l := ledger(t, f)[1]
+			var l exportops.Deletion
+			for _, d := range ledger(t, f) {
+				if d.ID == page.Claims[0].ID {
+					l = d
+				}
+			}
 			if l.State != exportops.DeletionChanged || l.Bytes != 12 || l.Evidence != string(exportops.DeletionDone) || l.Error == "" || l.FinishedAt == nil {
 				t.Fatalf("the entry is %+v, want it changed, and to say what storage did", l)
 			}

@@ -20,6 +20,9 @@ type Fixture struct {
 	Exec func(t testing.TB, query string, args ...any)
 	// Count returns the number that a query yields, in the same form.
 	Count func(t testing.TB, query string, args ...any) int64
+	// Typed says that columns take nothing but values of their type, ids and
+	// times among them: what no program can write there is not tried.
+	Typed bool
 }
 
 // Row is a row of export_logs as any program may write it. Zero fields take

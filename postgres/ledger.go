@@ -1,0 +1,116 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
+)
+
+const deletionColumns = `d.id, coalesce(d.export_id::text, ''), coalesce(d.user_id::text, ''), d.mode, d.state, d.store,
+	d.bucket, coalesce(d.key, ''), d.file_url, d.expires_at::text, d.file_size, d.row_status, d.run_id, d.attempts,
+	d.failures, d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at`
+
+// deletionsOf reads the entries that a query yields.
+func deletionsOf(rows pgx.Rows, err error) ([]exportops.Deletion, error) {
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d exportops.Deletion, err error) {
+		var claimed time.Time
+		var finished *time.Time
+		err = row.Scan(&d.ID, &d.ExportID, &d.UserID, (*string)(&d.Mode), (*string)(&d.State), &d.Store, &d.Bucket, &d.Key,
+			&d.FileURL, &d.ExpiresAt, &d.FileSize, (*string)(&d.RowStatus), &d.RunID, &d.Attempts, &d.Failures, &d.Bytes,
+			&d.Evidence, &d.Error, &claimed, &finished)
+		d.ExpiresAt, d.ClaimedAt, d.FinishedAt = canonicalPtr(d.ExpiresAt), exportops.At(claimed), timePtr(finished)
+		return d, err
+	})
+}
+
+// listDeletions builds the query of one page. Those of an export, the open ones
+// and those that failed are found by their indexes; a run's entries lie close
+// together, and everything else is common: the newest first are soon enough.
+func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
+	var where []string
+	and := func(cond string, v any) {
+		args = append(args, v)
+		where = append(where, strings.ReplaceAll(cond, "?", fmt.Sprintf("$%d", len(args))))
+	}
+	id := "d.id"
+	switch {
+	case f.ExportID != "":
+		id = "d.id + 0" // or the planner may walk through all entries to have them in order
+		and(`d.export_id = ?::uuid`, userArg(f.ExportID))
+		if f.State != "" {
+			and(`d.state = ?`, string(f.State))
+		}
+	case f.State == exportops.DeletionClaimed:
+		id = "d.id + 0"
+		where = append(where, `d.state = 'claimed'`)
+	case f.State == exportops.DeletionFailed || f.State == exportops.DeletionQuarantined:
+		id = "d.id + 0"
+		and(`d.state = ? AND d.state IN ('failed', 'quarantined')`, string(f.State))
+	case f.State != "":
+		and(`d.state = ?`, string(f.State))
+	}
+	if f.RunID != "" {
+		and(`d.run_id = ?`, f.RunID)
+	}
+	if f.Before != 0 {
+		and(id+` < ?`, f.Before)
+	}
+	query = `SELECT ` + deletionColumns + ` FROM exportops.deletions d`
+	if len(where) > 0 {
+		query += ` WHERE ` + strings.Join(where, ` AND `)
+	}
+	args = append(args, pageSize(f.Limit))
+	return query + fmt.Sprintf(` ORDER BY %s DESC LIMIT $%d`, id, len(args)), args
+}
+
+// Deletions implements exportops.DeletionStore.
+func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) (out []exportops.Deletion, err error) {
+	query, args := listDeletions(f)
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		out, err = deletionsOf(tx.Query(ctx, query, args...))
+		return err
+	})
+	return out, err
+}
+
+// ForgetDeletions implements exportops.DeletionStore. Entries are looked for
+// before the transaction: the rows they belong to, once gone, do not come back.
+func (s *Store) ForgetDeletions(ctx context.Context, c exportops.Checkpoint, before exportops.Time,
+	after int64, limit int,
+) (n, last int64, err error) {
+	var ids []int64
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		rows, err := tx.Query(ctx, s.sql(`SELECT d.id FROM exportops.deletions d
+			WHERE d.id > $1 AND d.claimed_at < $2::timestamptz AND d.state <> 'claimed' AND d.finished_at < $2::timestamptz
+				AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = d.export_id)
+			ORDER BY d.id LIMIT $3`), after, before.String(), limit)
+		if err != nil {
+			return fmt.Errorf("look for old deletions: %w", err)
+		}
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		return err
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, 0, err
+	}
+	err = s.fenced(ctx, c, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `DELETE FROM exportops.deletions WHERE id = ANY($1::bigint[]) AND state <> 'claimed'`, ids)
+		if err != nil {
+			return fmt.Errorf("forget deletions: %w", err)
+		}
+		n = tag.RowsAffected()
+		return nil
+	})
+	if len(ids) == limit {
+		last = ids[limit-1]
+	}
+	return n, last, err
+}

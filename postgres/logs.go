@@ -1,0 +1,135 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
+)
+
+// placeable says that a row's time can be read, so that it counts in its hour.
+const placeable = `(e.timestamp >= ` + readableFrom + ` AND e.timestamp < '10000-01-01 00:00:00+00')`
+
+// withCounted finds the hour whose rollup holds a row's outcome as it is now,
+// where that is the row's own hour: none while the row says otherwise than what
+// was observed of it. A row whose time cannot be read counts nowhere, and neither
+// may what its metric says stand open in some hour: it is unplaced.
+const withCounted = `
+	LEFT JOIN LATERAL (
+		SELECT h.start, h.version FROM exportops.export_metrics m JOIN exportops.rollup_hours h ON h.start = m.counted_hour
+		WHERE m.export_id = e.export_id AND m.outcome AND m.status IN ('completed', 'failed')
+			AND NOT (m.source = 'observed' AND e.status IN ('completed', 'failed') AND e.status <> m.status)
+			AND m.counted_hour = date_trunc('hour', e.timestamp, 'UTC') AND (h.clean OR h.sealed)
+		LIMIT 1) k ON ` + placeable
+
+const countedColumn = `, k.start::text, k.version, NOT ` + placeable + ` AND NOT EXISTS (
+		SELECT 1 FROM exportops.export_metrics m JOIN exportops.rollup_hours h ON h.start = m.counted_hour
+		WHERE m.export_id = e.export_id AND NOT h.clean AND NOT h.sealed)`
+
+func logOrder(s exportops.LogSelection) order {
+	if s.UserID != "" {
+		o := order{where: `e.user_id = $1::uuid`, args: []any{userArg(s.UserID)}}
+		if !s.Cut.IsZero() {
+			o = o.and(` AND e.timestamp < ?::timestamptz`, s.Cut.String())
+		}
+		return o
+	}
+	return order{where: `e.timestamp < $1::timestamptz`, args: []any{s.Cut.String()}, sort: "timestamp"}
+}
+
+// seenRow is what is compared of a row beside what the domain holds.
+type seenRow struct {
+	timestamp string // to the microsecond
+	hour      string // that counted it, as Postgres prints it; "" where none does
+	version   int64  // of the hour
+}
+
+// LogRows implements exportops.LogStore.
+func (s *Store) LogRows(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor, limit int) (
+	page []exportops.LogRow, next exportops.Cursor, err error,
+) {
+	o, err := logOrder(sel).after(after)
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		page, err = s.scanLogRows(ctx, tx, o, o.by()+fmt.Sprintf(` LIMIT %d`, limit))
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if len(page) == limit && limit > 0 {
+		next = page[limit-1].Cursor
+	}
+	return page, next, nil
+}
+
+func (s *Store) scanLogRows(ctx context.Context, tx pgx.Tx, o order, end string) ([]exportops.LogRow, error) {
+	rows, err := tx.Query(ctx, s.sql(`SELECT`+candidateColumns+countedColumn+candidateFrom+withCounted+
+		` WHERE `+o.where+end), o.args...)
+	if err != nil {
+		return nil, fmt.Errorf("read log rows: %w", err)
+	}
+	page, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (exportops.LogRow, error) {
+		var hour *string
+		var version *int64
+		var unplaced bool
+		c, err := scanCandidate(row, &hour, &version, &unplaced)
+		seen := seenRow{timestamp: c.timestamp}
+		if hour != nil {
+			seen.hour, seen.version = *hour, *version
+		}
+		c.Cursor = o.cursor(c)
+		return exportops.LogRow{Candidate: c.Candidate, Counted: hour != nil || unplaced, Seen: seen}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read log rows: %w", err)
+	}
+	return page, nil
+}
+
+// CountLogRows implements exportops.LogStore.
+func (s *Store) CountLogRows(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (int64, error) {
+	return s.countRows(ctx, logOrder(sel), ` FROM {logs} e`, after)
+}
+
+// rowOverhead is what a row takes beside its texts of any length: three ids,
+// four times, numbers, and its entries in seven indexes.
+const rowOverhead = `500`
+
+// LogStatistics implements exportops.LogStore.
+func (s *Store) LogStatistics(ctx context.Context, cut exportops.Time) (exportops.LogStatistics, error) {
+	st := exportops.LogStatistics{CutoffDate: cut}
+	err := s.reading(ctx, func(tx pgx.Tx) error {
+		var bytes int64
+		err := tx.QueryRow(ctx, s.sql(`
+			SELECT count(*), coalesce(sum(`+rowOverhead+` + coalesce(octet_length(e.config::text), 0)
+				+ coalesce(octet_length(e.file_url), 0) + coalesce(octet_length(e.error_message), 0)), 0)::bigint
+			FROM {logs} e
+			WHERE e.timestamp < $1::timestamptz AND e.timestamp >= `+readableFrom+`
+				AND (e.status IN ('expired', 'failed') OR (e.status = 'completed' AND coalesce(e.file_url, '') = ''))`),
+			cut.String()).Scan(&st.EligibleForCleanup, &bytes)
+		if err != nil {
+			return fmt.Errorf("count old log rows: %w", err)
+		}
+		st.TotalSizeEstimateMB = float64(bytes) / 1e6
+		var oldest string
+		err = tx.QueryRow(ctx, s.sql(`SELECT e.timestamp::text FROM {logs} e
+			WHERE `+placeable+` ORDER BY e.timestamp LIMIT 1`)).Scan(&oldest)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("look for the oldest log row: %w", err)
+		}
+		if t, ok := exportops.ParseStoredTime(toMillis(canonical(oldest))); ok {
+			st.OldestLogDate = &t
+		}
+		return nil
+	})
+	return st, err
+}

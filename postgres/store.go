@@ -1,0 +1,96 @@
+// Package postgres keeps everything in one Postgres database: the application's
+// export_logs where it is, and our own tables in the schema exportops. Any
+// number of replicas may use it at once, directly or through a transaction
+// pooler: nothing is kept in a session.
+package postgres
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/exportops/exportops"
+)
+
+// DefaultTable is the table that holds the export logs.
+const DefaultTable = "public.export_logs"
+
+// Options says which database to open and how.
+type Options struct {
+	URL              string // postgres://…
+	Table            string // that holds the export logs, schema.table; "" means DefaultTable
+	PoolSize         int    // connections; 0 means ten
+	LockTimeout      time.Duration
+	StatementTimeout time.Duration
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	pool     *pgxpool.Pool
+	table    string // as configured
+	view     bool   // it is a view
+	settings string // what each transaction begins with
+	replacer *strings.Replacer
+}
+
+// Open opens the database.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Table == "" {
+		o.Table = DefaultTable
+	}
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, exportops.Invalid("DATABASE_URL", "it cannot be read as a postgres:// URL")
+	}
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.MaxConns = 10
+	if o.PoolSize > 0 {
+		cfg.MaxConns = int32(o.PoolSize)
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = 5 * time.Second
+	}
+	if o.StatementTimeout == 0 {
+		o.StatementTimeout = time.Minute
+	}
+	s := &Store{table: o.Table, settings: settings(o.LockTimeout, o.StatementTimeout)}
+	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return nil, err
+	}
+	if err := s.learnTable(ctx); err != nil {
+		s.pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// learnTable finds out what the table at hand is.
+func (s *Store) learnTable(ctx context.Context) error {
+	name := pgx.Identifier(strings.Split(s.table, ".")).Sanitize()
+	s.replacer = strings.NewReplacer("{logs}", name)
+	return s.reading(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT coalesce((SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)), false)`,
+			name).Scan(&s.view)
+	})
+}
+
+// Close closes the database. No operation may be under way.
+func (s *Store) Close() error {
+	s.pool.Close()
+	return nil
+}
+
+// sql puts the names that depend on the installation into a query: {logs} is
+// the table of the export logs.
+func (s *Store) sql(query string) string { return s.replacer.Replace(query) }
+
+// pageSize applies the default and the bound of a list's page.
+func pageSize(limit int) int {
+	if limit <= 0 {
+		return exportops.DefaultPage
+	}
+	return min(limit, exportops.MaxPage)
+}

@@ -1,0 +1,93 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
+)
+
+// The classes of our transaction-scoped advisory locks.
+const (
+	lockHolds = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
+	lockKeys  = 0x65786f32 // with the hash of an Idempotency-Key
+)
+
+// settings is the statement that each transaction begins with: behind a pooler
+// nothing outlasts it. Rows that row level security hides are an error, not
+// nothing; times are printed in one way.
+func settings(lock, statement time.Duration) string {
+	return fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true),
+		set_config('row_security', 'off', true), set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true)`,
+		lock.Milliseconds(), statement.Milliseconds())
+}
+
+// tx runs fn in a transaction.
+func (s *Store) tx(ctx context.Context, fn func(pgx.Tx) error) error {
+	return s.begin(ctx, pgx.TxOptions{}, fn)
+}
+
+// reading runs fn in a transaction that cannot write.
+func (s *Store) reading(ctx context.Context, fn func(pgx.Tx) error) error {
+	return s.begin(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, fn)
+}
+
+func (s *Store) begin(ctx context.Context, o pgx.TxOptions, fn func(pgx.Tx) error) error {
+	return s.explain(pgx.BeginTxFunc(ctx, s.pool, o, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, s.settings); err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+		return fn(tx)
+	}))
+}
+
+// fenced runs fn in a transaction of a run: it commits only while the run is
+// still held with the checkpoint's token, and renews the lease with it. The
+// lock on the row of the run, or of the worker, makes the transactions of one
+// holder follow each other, and whoever ends the run wait for them.
+func (s *Store) fenced(ctx context.Context, c exportops.Checkpoint, fn func(pgx.Tx) error) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		if err := checkFence(ctx, tx, c); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+}
+
+func checkFence(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint) error {
+	query := `
+		UPDATE exportops.runs SET lease_until = $1::timestamptz, result = coalesce($2::json, result)
+		WHERE id = $3 AND token = $4 AND state = 'running'`
+	if c.Token < 0 { // a worker's
+		query = `
+			UPDATE exportops.workers AS w SET lease_until = $1::timestamptz, result = coalesce($2::json, result)
+			WHERE run_id = $3 AND token = $4 AND left_at IS NULL
+				AND EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`
+	}
+	tag, err := tx.Exec(ctx, query,
+		exportops.At(c.Now.Add(c.Lease)).String(), nullJSON(c.Progress), c.RunID, c.Token)
+	if err != nil {
+		return fmt.Errorf("check the fence of run %s: %w", c.RunID, err)
+	}
+	if tag.RowsAffected() == 0 {
+		return exportops.ErrFenced
+	}
+	return nil
+}
+
+// nullJSON is JSON as text, or null.
+func nullJSON(b json.RawMessage) *string { return nullText(string(b)) }
+
+// explain gives the errors an operator can do something about their kind.
+func (s *Store) explain(err error) error {
+	var e *exportops.Error
+	if err == nil || errors.As(err, &e) || errors.Is(err, exportops.ErrFenced) {
+		return err
+	}
+	return err
+}
