@@ -115,7 +115,11 @@ func (b *beginning) inLane(ctx context.Context, tx pgx.Tx) (
 		return run, fence, "", errLost
 	case err != nil:
 		return run, fence, "", fmt.Errorf("end run %s: %w", active.ID, err)
-	case b.Slot != nil && ended.Job == b.Job && ended.Slot != nil && ended.Slot.Equal(b.Slot.Time):
+	}
+	if err := dismiss(ctx, tx, ended.ID, b.Now); err != nil {
+		return run, fence, "", err
+	}
+	if b.Slot != nil && ended.Job == b.Job && ended.Slot != nil && ended.Slot.Equal(b.Slot.Time) {
 		return ended.Run, fence, exportops.Replayed, nil // a slot never runs twice
 	}
 	return b.start(ctx, tx)
@@ -129,7 +133,7 @@ func (b *beginning) takeOver(ctx context.Context, tx pgx.Tx, dead runRow) (
 ) {
 	r, err := scanRun(tx.QueryRow(ctx, `
 		UPDATE exportops.runs AS r SET holder = $4, token = r.token + 1, takeovers = r.takeovers + 1,
-			lease_until = $5::timestamptz, forced = r.forced OR $6::boolean
+			lease_until = $5::timestamptz, closing = false, forced = r.forced OR $6::boolean
 		WHERE`+stillDead+` RETURNING `+runColumns,
 		b.Now.String(), dead.seq, dead.token, b.Holder, exportops.At(b.Now.Add(b.Lease)).String(), b.Forced))
 	switch {

@@ -9,11 +9,13 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// holderAlive says of an entry d that the run, and the holder of it, that
-// claimed it may still be at work at the time $1. It is the one place that
+// holderAlive says of an entry d that the holder, or the worker, that claimed it
+// may still be at work at the time $1. It is the one place that
 // knows.
-const holderAlive = `EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = d.run_id AND r.token = d.token
-	AND r.state = 'running' AND r.lease_until > $1::timestamptz)`
+const holderAlive = `EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = d.run_id AND r.state = 'running' AND (
+	r.token = d.token AND r.lease_until > $1::timestamptz
+	OR EXISTS (SELECT 1 FROM exportops.workers w WHERE w.run_id = r.id AND w.token = d.token
+		AND w.left_at IS NULL AND w.lease_until > $1::timestamptz)))`
 
 // leftOpen says of an entry d that its claim is open, and neither ours nor that
 // of a living holder: it ended, was taken over, or let its lease run out.

@@ -16,7 +16,7 @@ import (
 // runColumns reads JSON as the text it was given as: requests are the same when
 // their parameters are the same text.
 const runColumns = `r.seq, r.id::text, r.job, r.state, r.trigger, r.slot, r.params::text, r.forced, r.holder, r.token,
-	r.takeovers, r.lease_until, r.started_at, r.finished_at, r.result::text, r.error`
+	r.takeovers, r.lease_until, r.started_at, r.finished_at, r.result::text, r.error, r.closing`
 
 // runRow is a run with what only the store needs.
 type runRow struct {
@@ -32,7 +32,7 @@ func scanRun(row pgx.Row) (runRow, error) {
 	var params string
 	var result *string
 	err := row.Scan(&r.seq, &r.ID, &r.Job, &r.State, &r.Trigger, &slot, &params, &r.Forced, &r.Holder, &r.token,
-		&r.Takeovers, &lease, &started, &finished, &result, &r.Error)
+		&r.Takeovers, &lease, &started, &finished, &result, &r.Error, &r.Closing)
 	if err != nil {
 		return runRow{}, err
 	}
@@ -72,6 +72,9 @@ func (s *Store) FinishRun(ctx context.Context, c exportops.Checkpoint, state exp
 	run exportops.Run, err error,
 ) {
 	err = s.fenced(ctx, c, func(tx pgx.Tx) error {
+		if err := dismiss(ctx, tx, c.RunID, c.Now); err != nil {
+			return err
+		}
 		row, err := scanRun(tx.QueryRow(ctx, `
 			UPDATE exportops.runs AS r SET state = $1, error = $2, finished_at = $3::timestamptz, lease_until = NULL
 			WHERE r.id = $4 RETURNING `+runColumns, string(state), message, c.Now.String(), c.RunID))
@@ -143,11 +146,14 @@ func leaseOver(now string) string {
 // statement: a holder that renews its lease in the same instant keeps the run.
 func (s *Store) EndAbandoned(ctx context.Context, id string, now exportops.Time) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, endRunQuery+` r.id = $2 AND r.state = 'running' AND `+leaseOver(`$1`), now.String(), id)
+		tag, err := tx.Exec(ctx, endRunQuery+` r.id = $2 AND r.state = 'running' AND `+leaseOver(`$1`), now.String(), id)
 		if err != nil {
 			return fmt.Errorf("end run %s: %w", id, err)
 		}
-		return nil
+		if tag.RowsAffected() == 0 {
+			return nil
+		}
+		return dismiss(ctx, tx, id, now)
 	})
 }
 
@@ -166,7 +172,14 @@ func (s *Store) ForgetRuns(ctx context.Context, c exportops.Checkpoint, before e
 		if err != nil {
 			return fmt.Errorf("forget runs: %w", err)
 		}
-		n = tag.RowsAffected()
+		if n = tag.RowsAffected(); n == 0 {
+			return nil
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM exportops.workers w
+			WHERE NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id)`)
+		if err != nil {
+			return fmt.Errorf("forget workers: %w", err)
+		}
 		return nil
 	})
 	return n, err

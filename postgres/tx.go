@@ -54,7 +54,8 @@ func (s *Store) begin(ctx context.Context, begin string, fn func(pgx.Tx) error) 
 
 // fenced runs fn in a transaction of a run: it commits only while the run is
 // still held with the checkpoint's token, and renews the lease with it. The
-// lock on the run's row makes the transactions of one holder follow each other.
+// lock on the row of the run, or of the worker, makes the transactions of one
+// holder follow each other, and whoever ends the run wait for them.
 func (s *Store) fenced(ctx context.Context, c exportops.Checkpoint, fn func(pgx.Tx) error) error {
 	return s.tx(ctx, func(tx pgx.Tx) error {
 		if err := checkFence(ctx, tx, c); err != nil {
@@ -65,9 +66,16 @@ func (s *Store) fenced(ctx context.Context, c exportops.Checkpoint, fn func(pgx.
 }
 
 func checkFence(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint) error {
-	tag, err := tx.Exec(ctx, `
+	query := `
 		UPDATE exportops.runs SET lease_until = $1::timestamptz, result = coalesce($2::json, result)
-		WHERE id = $3 AND token = $4 AND state = 'running'`,
+		WHERE id = $3 AND token = $4 AND state = 'running'`
+	if c.Token < 0 { // a worker's
+		query = `
+			UPDATE exportops.workers AS w SET lease_until = $1::timestamptz, result = coalesce($2::json, result)
+			WHERE run_id = $3 AND token = $4 AND left_at IS NULL
+				AND EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`
+	}
+	tag, err := tx.Exec(ctx, query,
 		exportops.At(c.Now.Add(c.Lease)).String(), nullJSON(c.Progress), c.RunID, c.Token)
 	if err != nil {
 		return fmt.Errorf("check the fence of run %s: %w", c.RunID, err)

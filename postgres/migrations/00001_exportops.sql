@@ -99,11 +99,23 @@ CREATE TABLE exportops.runs (
     started_at  timestamptz NOT NULL,
     finished_at timestamptz,
     result      json,
-    error       text        NOT NULL DEFAULT ''
+    error       text        NOT NULL DEFAULT '',
+    closing     boolean     NOT NULL DEFAULT false -- its holder has come to its end
 );
 CREATE UNIQUE INDEX runs_active ON exportops.runs (lane) WHERE state = 'running';
 CREATE UNIQUE INDEX runs_slot ON exportops.runs (job, slot) WHERE slot IS NOT NULL;
 CREATE INDEX runs_finished ON exportops.runs (job, finished_at);
+
+-- Processes that help the holder of a run, each with claims of its own.
+CREATE TABLE exportops.workers (
+    run_id      text        NOT NULL,
+    token       bigint      NOT NULL, -- below zero, where the holder's is above
+    holder      text        NOT NULL,
+    lease_until timestamptz NOT NULL,
+    left_at     timestamptz,
+    result      json,
+    PRIMARY KEY (run_id, token)
+);
 
 -- Which run answers the calls with an Idempotency-Key: one may answer several.
 CREATE TABLE exportops.run_keys (
