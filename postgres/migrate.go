@@ -103,7 +103,7 @@ func (s *Store) changing(ctx context.Context, fn func(pgx.Tx) error) error {
 	if err := s.supported(ctx); err != nil {
 		return err
 	}
-	return s.begin(ctx, opening("READ WRITE", migrationWait, 0), func(tx pgx.Tx) error {
+	return s.begin(ctx, opening("", migrationWait, 0), func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::integer, 0)`, lockSchema); err != nil {
 			return fmt.Errorf("wait for another migration: %w", err)
 		}

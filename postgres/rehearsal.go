@@ -14,7 +14,7 @@ import (
 // back.
 func (s *Store) rehearse(ctx context.Context, fn func(*Store) error) (err error) {
 	tx, err := s.pool.BeginTx(ctx, pgx.TxOptions{
-		BeginQuery: opening("READ WRITE", s.opened.LockTimeout, s.opened.StatementTimeout),
+		BeginQuery: opening("", s.opened.LockTimeout, s.opened.StatementTimeout),
 	})
 	if err != nil {
 		return s.explain(fmt.Errorf("begin a rehearsal: %w", err))

@@ -151,8 +151,9 @@ func (s *Store) Close() error {
 }
 
 // Name implements exportops.Database.
-func (s *Store) Name() string {
-	c := s.pool.Config().ConnConfig
+func (s *Store) Name() string { return nameOf(s.pool.Config().ConnConfig) }
+
+func nameOf(c *pgx.ConnConfig) string {
 	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), Path: "/" + c.Database}
 	if strings.HasPrefix(c.Host, "/") { // the folder of a socket
 		u.Host, u.RawQuery = "", url.Values{"host": {c.Host}}.Encode()

@@ -21,7 +21,8 @@ const (
 // opening is what each transaction begins with, in one round trip: behind a
 // pooler nothing outlasts it. Rows that row level security hides are an error,
 // not nothing; times and bytes are printed in one way, whatever the server is
-// set to. The search path stays, because triggers of the application run in it.
+// set to. The search path stays, because triggers of the application run in it;
+// and whether it may write is the server's to say, which may protect a full disk.
 func opening(mode string, lock, statement time.Duration) string {
 	return fmt.Sprintf(`BEGIN %s; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;
 		SET LOCAL row_security = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO';
@@ -31,7 +32,7 @@ func opening(mode string, lock, statement time.Duration) string {
 
 // tx runs fn in a transaction.
 func (s *Store) tx(ctx context.Context, fn func(pgx.Tx) error) error {
-	return s.begin(ctx, opening("READ WRITE", s.opened.LockTimeout, s.opened.StatementTimeout), fn)
+	return s.begin(ctx, opening("", s.opened.LockTimeout, s.opened.StatementTimeout), fn)
 }
 
 // reading runs fn in a transaction that cannot write.

@@ -170,5 +170,5 @@ CREATE INDEX deletions_failed ON exportops.deletions (state) WHERE state IN ('fa
 CREATE UNIQUE INDEX deletions_chain ON exportops.deletions (chain_day, chain_seq) WHERE chain_day IS NOT NULL;
 
 -- +goose Down
-DROP TABLE exportops.deletions, exportops.schedules, exportops.run_keys, exportops.runs, exportops.rollup_errors,
+DROP TABLE exportops.deletions, exportops.schedules, exportops.run_keys, exportops.workers, exportops.runs, exportops.rollup_errors,
     exportops.rollup_users, exportops.rollups, exportops.rollup_days, exportops.rollup_hours, exportops.export_metrics;
