@@ -1,5 +1,7 @@
--- The application's table, made only where it is missing.
-CREATE TABLE export_logs (
+-- The application's table, made only where it is missing. {logs} is its name,
+-- {name} what the names of its indexes begin with, {touch} the function of its
+-- trigger.
+CREATE TABLE {logs} (
     id                 uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     export_id          uuid        NOT NULL UNIQUE,
     user_id            uuid        NOT NULL,
@@ -17,8 +19,20 @@ CREATE TABLE export_logs (
     updated_at         timestamptz NOT NULL DEFAULT now(),
     downloaded_count   integer     DEFAULT 0
 );
-CREATE INDEX export_logs_user_id ON export_logs (user_id);
-CREATE INDEX export_logs_timestamp ON export_logs (timestamp DESC);
-CREATE INDEX export_logs_status ON export_logs (status);
-CREATE INDEX export_logs_format ON export_logs (format);
-CREATE INDEX export_logs_expires_at ON export_logs (expires_at);
+CREATE INDEX {name:user_id} ON {logs} (user_id);
+CREATE INDEX {name:timestamp} ON {logs} (timestamp DESC);
+CREATE INDEX {name:status} ON {logs} (status);
+CREATE INDEX {name:format} ON {logs} (format);
+CREATE INDEX {name:expires_at} ON {logs} (expires_at);
+
+-- An update that sets updated_at itself keeps what it set.
+CREATE FUNCTION {touch}() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    IF NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN
+        NEW.updated_at := now();
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER {name:updated_at} BEFORE UPDATE ON {logs}
+    FOR EACH ROW EXECUTE FUNCTION {touch}();

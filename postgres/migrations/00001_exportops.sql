@@ -1,5 +1,4 @@
 -- +goose Up
-CREATE SCHEMA IF NOT EXISTS exportops;
 
 -- What one attempt of an export measured.
 CREATE TABLE exportops.export_metrics (
@@ -26,6 +25,8 @@ CREATE TABLE exportops.export_metrics (
     counted_hour       timestamptz,
     UNIQUE (export_id, status, attempt)
 );
+-- Two processes that decide at once what an export counts as must not both.
+CREATE UNIQUE INDEX export_metrics_outcome ON exportops.export_metrics (export_id) WHERE outcome;
 CREATE INDEX export_metrics_timestamp ON exportops.export_metrics (timestamp) WHERE outcome;
 CREATE INDEX export_metrics_counted ON exportops.export_metrics (counted_hour) WHERE counted_hour IS NOT NULL;
 CREATE INDEX export_metrics_progress ON exportops.export_metrics (timestamp)
@@ -169,4 +170,5 @@ CREATE INDEX deletions_failed ON exportops.deletions (state) WHERE state IN ('fa
 CREATE UNIQUE INDEX deletions_chain ON exportops.deletions (chain_day, chain_seq) WHERE chain_day IS NOT NULL;
 
 -- +goose Down
-DROP SCHEMA exportops CASCADE;
+DROP TABLE exportops.deletions, exportops.schedules, exportops.run_keys, exportops.workers, exportops.runs, exportops.rollup_errors,
+    exportops.rollup_users, exportops.rollups, exportops.rollup_days, exportops.rollup_hours, exportops.export_metrics;
