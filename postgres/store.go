@@ -33,6 +33,9 @@ type Store struct {
 	table    string // as configured
 	view     bool   // it is a view
 	settings string // what each transaction begins with
+
+	downloads bool // the table has a downloaded_count: older installs lack it
+
 	replacer *strings.Replacer
 }
 
@@ -70,11 +73,18 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // learnTable finds out what the table at hand is.
 func (s *Store) learnTable(ctx context.Context) error {
 	name := pgx.Identifier(strings.Split(s.table, ".")).Sanitize()
-	s.replacer = strings.NewReplacer("{logs}", name)
-	return s.reading(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT coalesce((SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)), false)`,
-			name).Scan(&s.view)
+	s.replacer = strings.NewReplacer("{logs}", name) // until it is known
+	err := s.reading(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `SELECT coalesce(bool_or(c.relkind = 'v'), false), coalesce(bool_or(a.attnum IS NOT NULL), false)
+			FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'downloaded_count' AND NOT a.attisdropped
+			WHERE c.oid = to_regclass($1)`, name).Scan(&s.view, &s.downloads)
 	})
+	downloaded := "0"
+	if s.downloads {
+		downloaded = "coalesce(e.downloaded_count, 0)"
+	}
+	s.replacer = strings.NewReplacer("{logs}", name, "{downloaded}", downloaded)
+	return err
 }
 
 // Close closes the database. No operation may be under way.
@@ -84,7 +94,8 @@ func (s *Store) Close() error {
 }
 
 // sql puts the names that depend on the installation into a query: {logs} is
-// the table of the export logs.
+// the table of the export logs, {downloaded} its downloaded_count or, in older
+// installs, 0.
 func (s *Store) sql(query string) string { return s.replacer.Replace(query) }
 
 // pageSize applies the default and the bound of a list's page.

@@ -16,14 +16,17 @@ import (
 const (
 	lockHolds = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
 	lockKeys  = 0x65786f32 // with the hash of an Idempotency-Key
+
+	lockExports = 0x65786f33 // with a number that some exports share: who decides what they count as
 )
 
 // settings is the statement that each transaction begins with: behind a pooler
 // nothing outlasts it. Rows that row level security hides are an error, not
-// nothing; times are printed in one way.
+// nothing; times are printed in one way; whoever opens a cursor reads all of it.
 func settings(lock, statement time.Duration) string {
 	return fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true),
-		set_config('row_security', 'off', true), set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true)`,
+		set_config('row_security', 'off', true), set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
+		set_config('cursor_tuple_fraction', '1', true)`,
 		lock.Milliseconds(), statement.Milliseconds())
 }
 
