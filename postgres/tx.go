@@ -13,20 +13,21 @@ import (
 
 // The classes of our transaction-scoped advisory locks.
 const (
-	lockHolds  = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
-	lockKeys   = 0x65786f32 // with the hash of an Idempotency-Key
-	lockSchema = 0x65786f33 // whoever changes the schema
+	lockHolds   = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
+	lockKeys    = 0x65786f32 // with the hash of an Idempotency-Key
+	lockExports = 0x65786f33 // with a number that some exports share: who decides what they count as
+	lockSchema  = 0x65786f34 // whoever changes the schema
 )
 
 // opening is what each transaction begins with, in one round trip: behind a
 // pooler nothing outlasts it. Rows that row level security hides are an error,
 // not nothing; times and bytes are printed in one way, whatever the server is
-// set to. The search path stays, because triggers of the application run in it;
+// set to; whoever opens a cursor reads all of it. The search path stays, because triggers of the application run in it;
 // and whether it may write is the server's to say, which may protect a full disk.
 func opening(mode string, lock, statement time.Duration) string {
 	return fmt.Sprintf(`BEGIN %s; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;
 		SET LOCAL row_security = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO';
-		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'`,
+		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL cursor_tuple_fraction = 1`,
 		mode, lock.Milliseconds(), statement.Milliseconds())
 }
 

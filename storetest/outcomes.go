@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,7 +68,11 @@ func testOutcomes(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("users_and_errors_are_ranked", func(t *testing.T) { rankUsers(t, open(t)) })
 	t.Run("unreadable_times_are_left_out", func(t *testing.T) {
 		f := open(t)
-		for _, at := range []string{"2025-10-31 12:00:00", "2025-10-31T12:00:00Z", "2025-10-31T12:00:00.000+0", "2025-10-31T12:61:00.000Z", "\x00"} {
+		texts := []string{"2025-10-31 12:00:00", "2025-10-31T12:00:00Z", "2025-10-31T12:00:00.000+0", "2025-10-31T12:61:00.000Z", "\x00"}
+		if f.Typed {
+			texts = slices.Collect(maps.Values(typedUnreadable))
+		}
+		for _, at := range texts {
 			f.Insert(t, Row{Timestamp: at, CreatedAt: noon.String()}.Complete(noon))
 		}
 		if all := outcomes(t, f); len(all) != 0 {
@@ -120,6 +126,9 @@ func rowOutcomes(t *testing.T, open func(testing.TB) Fixture) {
 		t.Run(name, func(t *testing.T) {
 			f := open(t)
 			r := c.row.Complete(noon)
+			if f.Typed && r.CreatedAt == "soon" {
+				r.CreatedAt = typedUnreadable["minus_infinity"]
+			}
 			r.Conversations = 999
 			f.Insert(t, r)
 			want := c.want
@@ -141,7 +150,7 @@ func rowOutcomes(t *testing.T, open func(testing.TB) Fixture) {
 }
 
 func rankUsers(t *testing.T, f Fixture) {
-	a, b, c := "a-user", "b-user", "c-user"
+	a, b, c := "a0000000-0000-4000-8000-000000000000", "b0000000-0000-4000-8000-000000000000", "c0000000-0000-4000-8000-000000000000"
 	hour := after(noon, -time.Hour)
 	for _, r := range []Row{{UserID: a}, {UserID: a, Status: "failed"}, {UserID: b, Status: "queued"}} {
 		f.Insert(t, r.Complete(hour))

@@ -179,16 +179,17 @@ func writeDays(t *testing.T, f Fixture) {
 }
 
 func sealedHour(t *testing.T, f Fixture) {
-	r := Row{Status: "failed", UserID: "u", Error: ptr("E: x")}.Complete(noon)
+	u, v := exportops.NewID(), exportops.NewID()
+	r := Row{Status: "failed", UserID: u, Error: ptr("E: x")}.Complete(noon)
 	f.Insert(t, r)
 	observe(t, f, 1)
 	version := stateOf(t, f, noon).Version
 	cell := exportops.Cell{Start: noon, Format: exportops.JSONL, CountRange: exportops.Small, Failed: 1}
 	write(t, f, exportops.Rollup{
-		Start: noon, Cells: []exportops.Cell{cell}, Users: []exportops.UserCount{{UserID: "u", Count: 1}}, Errors: map[string]int64{"E": 1},
+		Start: noon, Cells: []exportops.Cell{cell}, Users: []exportops.UserCount{{UserID: u, Count: 1}}, Errors: map[string]int64{"E": 1},
 	}, version, true)
 	f.Exec(t, `UPDATE exportops_rollup_hours SET sealed = 1`)
-	m := metric(func(m *exportops.Metric) { m.ExportID, m.UserID = r.ExportID, "v" })
+	m := metric(func(m *exportops.Metric) { m.ExportID, m.UserID = r.ExportID, v })
 	record(t, f, m)
 	if s := stateOf(t, f, noon); !s.Clean || !s.Sealed || s.Version == version {
 		t.Fatalf("state %+v, want clean, sealed and another version", s)
@@ -206,7 +207,7 @@ func sealedHour(t *testing.T, f Fixture) {
 	plan := exportops.ReadPlan{Hours: []exportops.Span{span(noon, time.Hour)}}
 	top, distinct, err := f.Store.TopUsers(t.Context(), plan, 5)
 	must(t, err)
-	if d := cmp.Diff([]exportops.UserCount{{UserID: "v", Count: 1}}, top); d != "" || distinct != 1 {
+	if d := cmp.Diff([]exportops.UserCount{{UserID: v, Count: 1}}, top); d != "" || distinct != 1 {
 		t.Fatalf("users (-want +got):\n%s", d)
 	}
 	if e, err := f.Store.Errors(t.Context(), plan); err != nil || len(e) != 0 {
