@@ -18,18 +18,18 @@ func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (d exportops.
 		var clock time.Time
 		var newest *time.Time
 		err := tx.QueryRow(ctx, s.sql(`SELECT clock_timestamp(), greatest(
-				(SELECT max(e.timestamp) FROM {logs} e WHERE `+placeable+`), (SELECT max(started_at) FROM exportops.runs)),
+				(SELECT max(e.timestamp) FROM {logs} e WHERE `+readable(`e.timestamp`)+`), (SELECT max(started_at) FROM exportops.runs)),
 			(SELECT count(*) FROM exportops.deletions WHERE state = 'quarantined')`)).Scan(&clock, &newest, &d.Quarantined)
 		if err != nil {
 			return fmt.Errorf("diagnose: %w", err)
 		}
 		d.Clock, d.Newest = exportops.At(clock), timePtr(newest)
-		const unread = `(e.expires_at < ` + readableFrom + ` OR e.expires_at >= ` + readableTo + `)`
+		read := readable(`e.expires_at`)
 		err = tx.QueryRow(ctx, s.sql(`SELECT count(*),
 				count(*) FILTER (WHERE e.expires_at IS NULL AND e.status = 'completed'),
-				count(*) FILTER (WHERE `+unread+` AND e.status = 'completed'),
-				count(*) FILTER (WHERE NOT `+unread+` AND e.status = 'completed' AND e.expires_at < e.created_at),
-				count(*) FILTER (WHERE NOT `+unread+` AND e.status = 'completed' AND e.expires_at >= e.created_at
+				count(*) FILTER (WHERE NOT `+read+` AND e.status = 'completed'),
+				count(*) FILTER (WHERE `+read+` AND e.status = 'completed' AND e.expires_at < e.created_at),
+				count(*) FILTER (WHERE `+read+` AND e.status = 'completed' AND e.expires_at >= e.created_at
 					AND e.expires_at < $1::timestamptz)
 			FROM {logs} e`), then.String()).Scan(&d.Rows, &d.Unexpiring, &d.Unreadable, &d.Implausible, &d.Overdue)
 		if err != nil {
@@ -40,9 +40,6 @@ func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (d exportops.
 	})
 	return d, err
 }
-
-// readableTo ends the times that the domain can write.
-const readableTo = `'10000-01-01 00:00:00+00'`
 
 // missingIndexes returns nothing for a view: its table's indexes are not ours
 // to know. A partial index, or one that failed to be built, does not serve.

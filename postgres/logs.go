@@ -11,7 +11,7 @@ import (
 )
 
 // placeable says that a row's time can be read, so that it counts in its hour.
-const placeable = `(e.timestamp >= ` + readableFrom + ` AND e.timestamp < ` + readableTo + `)`
+const placeable = `(e.timestamp >= ` + readableFrom + ` AND e.timestamp < '10000-01-01 00:00:00+00')`
 
 // withCounted finds the hour whose rollup holds a row's outcome as it is now,
 // where that is the row's own hour: none while the row says otherwise than what

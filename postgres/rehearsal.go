@@ -7,7 +7,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
 )
+
+// Rehearse implements exportops.Database.
+func (s *Store) Rehearse(ctx context.Context, fn func(exportops.Store) error) error {
+	return s.rehearse(ctx, func(play *Store) error { return fn(play) })
+}
 
 // rehearse runs fn with a store whose every transaction is a part of one that is
 // rolled back. It takes one connection. Where that is lost, the server rolls

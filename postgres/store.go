@@ -46,6 +46,8 @@ type Store struct {
 	downloads bool // it has a downloaded_count
 }
 
+var _ exportops.Database = (*Store)(nil)
+
 // Open opens the database. It is KindUnavailable when that cannot be reached or
 // refuses us, and KindInvalid for a name of a table that is none. Call Migrate
 // or Ready before anything else.

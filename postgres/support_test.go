@@ -177,3 +177,13 @@ func fixtureOn(t testing.TB, s *Store, all exportops.Store) storetest.Fixture {
 		},
 	}
 }
+
+// databaseOf is the name of the database that a URL names.
+func databaseOf(t testing.TB, database string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimPrefix(u.Path, "/")
+}

@@ -27,8 +27,7 @@ const (
 func opening(mode string, lock, statement time.Duration) string {
 	return fmt.Sprintf(`BEGIN %s; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;
 		SET LOCAL row_security = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO';
-		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex';
-		SET LOCAL cursor_tuple_fraction = 1`,
+		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL cursor_tuple_fraction = 1`,
 		mode, lock.Milliseconds(), statement.Milliseconds())
 }
 

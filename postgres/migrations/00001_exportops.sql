@@ -25,8 +25,6 @@ CREATE TABLE exportops.export_metrics (
     counted_hour       timestamptz,
     UNIQUE (export_id, status, attempt)
 );
--- Two processes that decide at once what an export counts as must not both.
-CREATE UNIQUE INDEX export_metrics_outcome ON exportops.export_metrics (export_id) WHERE outcome;
 CREATE INDEX export_metrics_timestamp ON exportops.export_metrics (timestamp) WHERE outcome;
 CREATE INDEX export_metrics_counted ON exportops.export_metrics (counted_hour) WHERE counted_hour IS NOT NULL;
 CREATE INDEX export_metrics_progress ON exportops.export_metrics (timestamp)
