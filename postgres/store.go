@@ -106,6 +106,9 @@ func (o Options) config() (*pgxpool.Config, error) {
 	// process, which knows nothing of what was prepared.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.MaxConns = int32(min(o.PoolSize, 1<<15)) //nolint:gosec // bounded
+	// The job engine reads times as text. Poolers keep these two of each client.
+	cfg.ConnConfig.RuntimeParams["datestyle"] = "ISO"
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
 		cfg.ConnConfig.RuntimeParams["application_name"] = "exportops"
 	}
