@@ -28,6 +28,9 @@ type Fixture struct {
 	// FoldsNames says that the store takes differently composed Unicode for one
 	// name, as some file systems do.
 	FoldsNames bool
+	// Holds says which clean names the store can hold; nil for all of them. One
+	// that it cannot hold is absent.
+	Holds func(key string) bool
 }
 
 // Run runs the suite; open returns a fresh fixture each time.
