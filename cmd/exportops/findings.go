@@ -155,14 +155,14 @@ func (d *doctor) locations(cfg config.Config, store exportops.Database) {
 // storage writes and deletes a file.
 func (d *doctor) storage(cfg config.Config) {
 	const check = "storage"
-	files, closeFiles, err := app.OpenFiles(d.env.ctx, cfg)
+	files, err := app.OpenFiles(d.env.ctx, cfg)
 	if err != nil {
 		d.wrong(check, err)
 		return
 	}
 	empty, err := files.Check(d.env.ctx)
 	err = errors.Join(err, files.Probe(d.env.ctx))
-	err = errors.Join(err, closeFiles())
+	err = errors.Join(err, files.Close())
 	switch {
 	case err != nil:
 		d.wrong(check, err)
