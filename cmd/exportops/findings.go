@@ -161,11 +161,15 @@ func (d *doctor) storage(cfg config.Config) {
 		return
 	}
 	empty, err := files.Check(d.env.ctx)
-	err = errors.Join(err, files.Probe(d.env.ctx))
+	if err == nil {
+		err = files.Probe(d.env.ctx)
+	}
 	err = errors.Join(err, files.Close())
 	switch {
 	case err != nil:
 		d.wrong(check, err)
+	case empty && cfg.Storage.Root == "":
+		d.say(check, fine, "", "a file was written to %s and deleted; it is empty", cfg.Storage.Name())
 	case empty:
 		d.say(check, note, "if a volume belongs there, mount it", "%s can be written and is empty", cfg.Storage.Name())
 	default:

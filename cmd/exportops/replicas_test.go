@@ -173,6 +173,9 @@ func (s *site) serve(settings ...string) *replica {
 	}
 }
 
+// cleanupContext is one for what happens after a test's own has ended.
+func cleanupContext() context.Context { return context.Background() }
+
 // called is the answer of a cron endpoint.
 type called struct {
 	status int
