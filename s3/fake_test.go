@@ -137,6 +137,8 @@ func asRequest(r *http.Request, body []byte) request {
 	case has("list-type"):
 		q.op = "ListObjectsV2"
 		q.key = r.URL.Query().Get("prefix")
+	case has("versioning"):
+		q.op = "GetBucketVersioning"
 	case has("versions"):
 		q.op = "ListObjectVersions"
 		q.key = r.URL.Query().Get("prefix")
