@@ -20,7 +20,7 @@ import (
 // BenchmarkDelete10000 deletes 10,000 objects in batches, and beside it lets a
 // bare loop of bulk requests do the same.
 func BenchmarkDelete10000(b *testing.B) {
-	at := newBucket(b)
+	bucket := newBucket(b)
 	for _, x := range []struct {
 		name    string
 		options s3.Options
@@ -31,13 +31,13 @@ func BenchmarkDelete10000(b *testing.B) {
 		{"verify_full", s3.Options{VerifyFull: true}, nil},
 	} {
 		b.Run(x.name, func(b *testing.B) {
-			s := at.open(b, x.options)
+			s := bucket.open(b, x.options)
 			var ours, bare time.Duration
 			for b.Loop() {
 				b.StopTimer()
-				keys := at.fill(b, 10_000)
-				bare += at.bareDelete(b, keys)
-				at.fill(b, len(keys))
+				keys := bucket.fill(b, 10_000)
+				bare += bucket.bareDelete(b, keys)
+				bucket.fill(b, len(keys))
 				b.StartTimer()
 				ours += storeDelete(b, s, keys, x.guard)
 			}
@@ -48,8 +48,8 @@ func BenchmarkDelete10000(b *testing.B) {
 	}
 }
 
-func (at bucket) fill(b *testing.B, n int) []string {
-	b.Helper()
+func (b bucket) fill(tb testing.TB, n int) []string {
+	tb.Helper()
 	keys := make([]string, n)
 	var workers sync.WaitGroup
 	errs := make(chan error, n)
@@ -59,14 +59,14 @@ func (at bucket) fill(b *testing.B, n int) []string {
 		keys[i] = fmt.Sprintf("user-%03d/export-%05d.json", i%100, i)
 		turns <- struct{}{}
 		workers.Go(func() {
-			errs <- at.put(b.Context(), keys[i], content)
+			errs <- b.put(tb.Context(), keys[i], content)
 			<-turns
 		})
 	}
 	workers.Wait()
 	close(errs)
 	for err := range errs {
-		check(b, err)
+		check(tb, err)
 	}
 	return keys
 }
@@ -90,18 +90,18 @@ func storeDelete(b *testing.B, s *s3.Store, keys []string, guard *exportops.File
 	return time.Since(start)
 }
 
-func (at bucket) bareDelete(b *testing.B, keys []string) time.Duration {
-	b.Helper()
+func (b bucket) bareDelete(tb testing.TB, keys []string) time.Duration {
+	tb.Helper()
 	start := time.Now()
 	for batch := range slices.Chunk(keys, 1000) {
-		in := &awss3.DeleteObjectsInput{Bucket: &at.name, Delete: &types.Delete{}}
+		in := &awss3.DeleteObjectsInput{Bucket: &b.name, Delete: &types.Delete{}}
 		for _, key := range batch {
 			in.Delete.Objects = append(in.Delete.Objects, types.ObjectIdentifier{Key: &key})
 		}
-		out, err := at.client.DeleteObjects(b.Context(), in)
-		check(b, err)
+		out, err := b.client.DeleteObjects(tb.Context(), in)
+		check(tb, err)
 		if len(out.Errors) > 0 {
-			b.Fatalf("a bare request failed: %+v", out.Errors[0])
+			tb.Fatalf("a bare request failed: %+v", out.Errors[0])
 		}
 	}
 	return time.Since(start)

@@ -49,7 +49,7 @@ type request struct {
 type entry struct {
 	Key       string
 	ETag      string `xml:",omitempty"`
-	VersionId string `xml:",omitempty"` //nolint:revive // S3's spelling
+	VersionId string `xml:",omitempty"`
 }
 
 func newFake(keys ...string) *fake {

@@ -129,12 +129,12 @@ func listed(key string, ids []string) string {
 
 func versionAnswer(e entry, refused string) string {
 	named := "<Key>" + e.Key + "</Key><VersionId>" + e.VersionId + "</VersionId>"
-	switch {
-	case e.VersionId == "":
+	switch e.VersionId {
+	case "":
 		return "<Deleted><Key>" + e.Key + "</Key><DeleteMarker>true</DeleteMarker><DeleteMarkerVersionId>m</DeleteMarkerVersionId></Deleted>"
-	case e.VersionId == refused:
+	case refused:
 		return "<Error>" + named + "<Code>AccessDenied</Code><Message>locked</Message></Error>"
-	case e.VersionId == "null": // as some services leave it out
+	case "null": // as some services leave it out
 		return deleted(e.Key)
 	}
 	return "<Deleted>" + named + "</Deleted>"
