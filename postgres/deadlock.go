@@ -26,7 +26,7 @@ func (s *Store) again(ctx context.Context, do func() error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Duration(try) * (20*time.Millisecond + rand.N(80*time.Millisecond))):
+		case <-time.After(time.Duration(try) * (20*time.Millisecond + rand.N(80*time.Millisecond))): //nolint:gosec // it spreads, and hides nothing
 		}
 	}
 }

@@ -96,14 +96,14 @@ const bigTables = `
 	INSERT INTO exportops.export_metrics (export_id, user_id, format, status, attempt, source, conversation_count, duration_ms,
 		file_size_bytes, error_type, timestamp, received_at, outcome, counted_hour)
 	SELECT export_id, user_id, format, CASE status WHEN 'failed' THEN 'failed' ELSE 'completed' END, 1, 'measured', conversation_count, 3000,
-		file_size, CASE status WHEN 'failed' THEN 'E' END, timestamp, timestamp, true, date_trunc('hour', timestamp, 'UTC')
+		file_size, CASE status WHEN 'failed' THEN 'E' END, timestamp, timestamp AS received, true, date_trunc('hour', timestamp, 'UTC')
 	FROM public.export_logs WHERE status <> 'queued';
 	INSERT INTO exportops.rollup_hours (start, version, clean) SELECT DISTINCT counted_hour, 1, true FROM exportops.export_metrics;
 	INSERT INTO exportops.rollup_users SELECT counted_hour, user_id, count(*) FROM exportops.export_metrics GROUP BY 1, 2;
 	INSERT INTO exportops.deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at, row_status, run_id, token,
 		attempts, claimed_at, finished_at)
 	SELECT export_id, user_id, 'expiry', CASE file_size % 2000 WHEN 1 THEN 'failed' WHEN 2 THEN 'quarantined' ELSE 'deleted' END,
-		's', 'b', file_url, file_url, expires_at, 'completed', 'r', 1, 1, expires_at, expires_at
+		's', 'b', file_url AS key, file_url, expires_at, 'completed', 'r', 1, 1, expires_at AS claimed, expires_at AS finished
 	FROM public.export_logs WHERE status = 'expired';
 	ANALYZE public.export_logs; ANALYZE exportops.export_metrics; ANALYZE exportops.deletions; ANALYZE exportops.rollup_hours;
 	ANALYZE exportops.rollup_users`
