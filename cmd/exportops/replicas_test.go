@@ -208,6 +208,36 @@ func (r *replica) call(job, key string) (c called, err error) {
 	return c, err
 }
 
+// TestProductionGuide runs the commands of docs/production.md as they are printed.
+func TestProductionGuide(t *testing.T) {
+	s := newSite(t)
+	program, err := exec.LookPath("exportops") // this very program, see TestMain
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(s.dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, filepath.Join(s.dir, "bin", "exportops")); err != nil {
+		t.Fatal(err)
+	}
+	commands := blocks(t, "../../docs/production.md", "sh")
+	if len(commands) != 1 {
+		t.Fatalf("the guide has %d blocks of commands; this test knows one", len(commands))
+	}
+	c := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", commands[0])
+	c.Dir, c.Env = s.dir, s.env
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{`CREATE ROLE "exportops_runner"`, "✅ Passed: 7\n❌ Failed: 0"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the commands did not say %q:\n%s", want, out)
+		}
+	}
+}
+
 // TestFiftyTriggersAreOneRun sends them to three processes at once, while nothing
 // can be claimed.
 func TestFiftyTriggersAreOneRun(t *testing.T) {
