@@ -6,6 +6,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -36,22 +37,48 @@ type Store struct {
 
 	downloads bool // the table has a downloaded_count: older installs lack it
 
+	name, database, role string // for people
+	stage                *stage // in a rehearsal, else nil
+
 	replacer *strings.Replacer
 }
 
-// Open opens the database.
+var _ exportops.Database = (*Store)(nil)
+
+// What a connection may take, and the least connections: who migrates waits on
+// one and works on another.
+const (
+	connectTimeout = 10 * time.Second
+	poolLeast      = 2
+	poolUsual      = 10
+)
+
+// Open opens the database. It is KindInvalid for a URL that cannot be read, and
+// KindUnavailable for a server that cannot be used. Call Migrate or Ready before
+// anything else.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Table == "" {
 		o.Table = DefaultTable
 	}
-	cfg, err := pgxpool.ParseConfig(o.URL)
-	if err != nil {
-		return nil, exportops.Invalid("DATABASE_URL", "it cannot be read as a postgres:// URL")
+	if !strings.Contains(o.Table, ".") {
+		o.Table = "public." + o.Table
 	}
-	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	cfg.MaxConns = 10
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil { // which repeats the URL, and the password with it
+		return nil, exportops.Invalid(databaseURL, "it cannot be read as a postgres:// URL")
+	}
+	c := cfg.ConnConfig
+	// What is prepared would be missing on the next connection that a pooler gives.
+	c.DefaultQueryExecMode, c.StatementCacheCapacity, c.DescriptionCacheCapacity = pgx.QueryExecModeExec, 0, 0
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "exportops"
+	}
+	cfg.MaxConns = poolUsual
 	if o.PoolSize > 0 {
-		cfg.MaxConns = int32(o.PoolSize)
+		cfg.MaxConns = int32(max(o.PoolSize, poolLeast))
 	}
 	if o.LockTimeout == 0 {
 		o.LockTimeout = 5 * time.Second
@@ -59,9 +86,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.StatementTimeout == 0 {
 		o.StatementTimeout = time.Minute
 	}
-	s := &Store{table: o.Table, settings: settings(o.LockTimeout, o.StatementTimeout)}
+	s := &Store{
+		table: o.Table, settings: settings(o.LockTimeout, o.StatementTimeout), database: c.Database, role: c.User,
+		name: fmt.Sprintf("postgres://%s@%s:%d/%s", c.User, c.Host, c.Port, c.Database),
+	}
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
-		return nil, err
+		return nil, s.explain(fmt.Errorf("open %s: %w", s.name, err))
 	}
 	if err := s.learnTable(ctx); err != nil {
 		s.pool.Close()
@@ -69,6 +99,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Name implements exportops.Database.
+func (s *Store) Name() string { return s.name }
 
 // learnTable finds out what the table at hand is.
 func (s *Store) learnTable(ctx context.Context) error {

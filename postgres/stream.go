@@ -33,6 +33,9 @@ func stream[T any](ctx context.Context, s *Store, what, query string, args []any
 			return err
 		})
 	}
+	if s.stage != nil {
+		return buffered(what, read)
+	}
 	return func(yield func(T, error) bool) {
 		err := read(func(v T) bool { return yield(v, nil) })
 		if err != nil && !errors.Is(err, errEnough) {
@@ -59,4 +62,22 @@ func fetch[T any](ctx context.Context, tx pgx.Tx, scan func(pgx.Rows) (T, bool, 
 		}
 	}
 	return n, rows.Err()
+}
+
+// buffered reads everything before it yields: in a rehearsal, who takes a row may
+// ask the store for more, and there is one connection.
+func buffered[T any](what string, read func(func(T) bool) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var all []T
+		err := read(func(v T) bool { all = append(all, v); return true })
+		for _, v := range all {
+			if !yield(v, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, fmt.Errorf("%s: %w", what, err))
+		}
+	}
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"net/url"
 	"os"
@@ -15,12 +14,6 @@ import (
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/storetest"
 )
-
-//go:embed migrations/00001_exportops.sql
-var schemaSQL string
-
-//go:embed export_logs.sql
-var logsSQL string
 
 // serverURL names the test server, or skips the test.
 func serverURL(t testing.TB) string {
@@ -72,13 +65,37 @@ func newDatabase(t testing.TB) string {
 	defer template.Unlock()
 	if template.name == "" {
 		name := fmt.Sprintf("exportops_template_%d", os.Getpid())
-		up, _, _ := strings.Cut(schemaSQL, "-- +goose Down")
 		run(t, server, `CREATE DATABASE `+name)
-		run(t, withDatabase(t, server, name), up, logsSQL)
+		migrate(t, withDatabase(t, server, name))
 		template.name = name
 	}
 	name := "exportops_" + strings.ReplaceAll(exportops.NewID(), "-", "")
 	run(t, server, `CREATE DATABASE `+name+` TEMPLATE `+template.name)
+	t.Cleanup(func() { run(t, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
+	return withDatabase(t, server, name)
+}
+
+// migrate gives a database everything, as an operator would.
+func migrate(t testing.TB, url string) {
+	t.Helper()
+	s, err := Open(t.Context(), Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.CreateExportLogs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// emptyDatabase makes a database without anything in it, and drops it in the end.
+func emptyDatabase(t testing.TB) string {
+	t.Helper()
+	server, name := serverURL(t), "exportops_"+strings.ReplaceAll(exportops.NewID(), "-", "")
+	run(t, server, `CREATE DATABASE `+name)
 	t.Cleanup(func() { run(t, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
 	return withDatabase(t, server, name)
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -18,6 +17,7 @@ const (
 	lockKeys  = 0x65786f32 // with the hash of an Idempotency-Key
 
 	lockExports = 0x65786f33 // with a number that some exports share: who decides what they count as
+	lockSchema  = 0x65786f34 // who migrates
 )
 
 // settings is the statement that each transaction begins with: behind a pooler
@@ -41,6 +41,9 @@ func (s *Store) reading(ctx context.Context, fn func(pgx.Tx) error) error {
 }
 
 func (s *Store) begin(ctx context.Context, o pgx.TxOptions, fn func(pgx.Tx) error) error {
+	if s.stage != nil {
+		return s.explain(s.stage.within(ctx, fn))
+	}
 	return s.explain(pgx.BeginTxFunc(ctx, s.pool, o, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, s.settings); err != nil {
 			return fmt.Errorf("begin: %w", err)
@@ -85,12 +88,3 @@ func checkFence(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint) error {
 
 // nullJSON is JSON as text, or null.
 func nullJSON(b json.RawMessage) *string { return nullText(string(b)) }
-
-// explain gives the errors an operator can do something about their kind.
-func (s *Store) explain(err error) error {
-	var e *exportops.Error
-	if err == nil || errors.As(err, &e) || errors.Is(err, exportops.ErrFenced) {
-		return err
-	}
-	return err
-}

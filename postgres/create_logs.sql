@@ -1,5 +1,4 @@
--- The application's table, made only where it is missing.
-CREATE TABLE export_logs (
+CREATE TABLE {logs} (
     id                 uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     export_id          uuid        NOT NULL UNIQUE,
     user_id            uuid        NOT NULL,
@@ -17,8 +16,19 @@ CREATE TABLE export_logs (
     updated_at         timestamptz NOT NULL DEFAULT now(),
     downloaded_count   integer     DEFAULT 0
 );
-CREATE INDEX export_logs_user_id ON export_logs (user_id);
-CREATE INDEX export_logs_timestamp ON export_logs (timestamp DESC);
-CREATE INDEX export_logs_status ON export_logs (status);
-CREATE INDEX export_logs_format ON export_logs (format);
-CREATE INDEX export_logs_expires_at ON export_logs (expires_at);
+CREATE INDEX {index_user_id} ON {logs} (user_id);
+CREATE INDEX {index_timestamp} ON {logs} (timestamp DESC);
+CREATE INDEX {index_status} ON {logs} (status);
+CREATE INDEX {index_format} ON {logs} (format);
+CREATE INDEX {index_expires_at} ON {logs} (expires_at);
+
+-- Who sets updated_at means it; everybody else's changes are of now.
+CREATE FUNCTION {touch}() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+    IF NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN
+        NEW.updated_at := now();
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER updated_at BEFORE UPDATE ON {logs} FOR EACH ROW EXECUTE FUNCTION {touch}();
