@@ -7,6 +7,10 @@ LINT_VERSION := 2.15.0
 LINT := $(BIN)/golangci-lint
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+# What the tests run against, and the backends whose conformance must be shown.
+SERVERS := postgres pgbouncer s3 supabase
+BACKENDS := sqlite disk
+
 FUZZTIME ?= 20s
 ARGS ?=
 
@@ -24,8 +28,7 @@ demo: build ## the whole life of an export on this machine (ARGS="..." goes to i
 test: ## every test with the race detector; installs what it needs beside Go
 	scripts/setup
 	go vet ./...
-	scripts/backends sqlite disk
-	go test -race -timeout 30m ./...
+	scripts/servers $(SERVERS) -- $(SHELL) -c 'scripts/backends $(BACKENDS) && go test -race -timeout 30m ./...'
 
 lint: tools ## formatting, imports, static analysis
 	$(LINT) run ./...
@@ -33,7 +36,8 @@ lint: tools ## formatting, imports, static analysis
 check: lint test ## what every commit must pass
 
 bench: ## every benchmark, with allocations
-	go test -run '^$$' -bench . -benchmem ./...
+	scripts/setup
+	EXPORTOPS_TEST_DURABLE=1 scripts/servers $(SERVERS) -- go test -run '^$$' -bench . -benchmem ./...
 
 bench-compare: ## whole cleanups beside find -delete and DELETE in sqlite3 (ARGS="files" or "logs" for one)
 	scripts/compare.sh $(ARGS)

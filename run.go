@@ -182,8 +182,9 @@ type RunStore interface {
 	EndsSince(ctx context.Context, j Job, from Time) ([]Time, error)
 	// RecordSlots records that slots were missed or skipped, each once.
 	RecordSlots(ctx context.Context, j Job, slots []Time, state RunState, now Time) error
-	// AbandonedRuns returns the active runs whose holders' leases are over.
-	AbandonedRuns(ctx context.Context, now Time) ([]Run, error)
+	// ActiveRuns returns the runs that have not ended, oldest first; some may be
+	// abandoned.
+	ActiveRuns(ctx context.Context) ([]Run, error)
 	// ForgetRuns deletes runs that ended before the given time, at most limit,
 	// and returns how many. The last slot of each job stays.
 	ForgetRuns(ctx context.Context, c Checkpoint, before Time, limit int) (int64, error)
@@ -226,6 +227,17 @@ func (r *FileCleanupResult) Resume() {
 		DeletedCount: r.DeletedCount, LogsUpdated: r.LogsUpdated, AlreadyAbsent: r.AlreadyAbsent, NoFile: r.NoFile,
 		Changed: r.Changed, Recovered: r.Recovered, BytesFreed: r.BytesFreed,
 	}
+}
+
+// Add adds what a worker did for good; its failures are counted otherwise.
+func (r *FileCleanupResult) Add(part FileCleanupResult) {
+	r.DeletedCount += part.DeletedCount
+	r.LogsUpdated += part.LogsUpdated
+	r.AlreadyAbsent += part.AlreadyAbsent
+	r.NoFile += part.NoFile
+	r.Changed += part.Changed
+	r.Recovered += part.Recovered
+	r.BytesFreed += part.BytesFreed
 }
 
 // MaxErrors is how many errors a result lists.

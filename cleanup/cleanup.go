@@ -20,6 +20,8 @@ import (
 type Store interface {
 	exportops.DeletionStore
 	exportops.LogStore
+	// CloseRun is that of exportops.RunStore.
+	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }
 
 // Reader is the part of Store that changes nothing. A dry run has no other.
@@ -53,6 +55,8 @@ type Work struct {
 	Fence    exportops.Fence
 	Deadline time.Time // zero for none
 	Progress func(any) // told the result so far after every batch; may be nil
+	// Shared says that other processes may help with the run's files.
+	Shared bool
 
 	// as turns the result of a part into that of the whole, for the run's record;
 	// nil where it is the whole.

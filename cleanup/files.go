@@ -58,6 +58,10 @@ func (c *Cleaner) CleanFiles(ctx context.Context, w Work, sel exportops.Selectio
 	}
 	res.Complete = false
 	done, err := r.run(ctx)
+	if w.Shared && err == nil && !done {
+		// Its time is over, and so is that of its workers.
+		_, err = r.awaitWorkers(ctx)
+	}
 	switch {
 	case err != nil && !errors.Is(err, errStopped):
 		return err
@@ -77,7 +81,11 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, reading(ctx, "look for shared files", err)
 	}
-	for _, step := range []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed, r.drainAlone, r.drainBehind} {
+	steps := []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed}
+	if r.work.Shared {
+		steps = append(steps, r.awaitWorkers)
+	}
+	for _, step := range append(steps, r.drainAlone, r.drainBehind) {
 		if done, err := step(ctx); err != nil || !done {
 			return false, err
 		}

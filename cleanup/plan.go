@@ -10,6 +10,7 @@ const (
 	becauseImplausible = "implausible" // it expires before it was created
 	becauseQuarantined = "quarantined" // it failed too many runs in a row
 	becauseInFlight    = "in_flight"   // another run has claimed it
+	becauseHelped      = "helped"      // another process that works for this run has claimed it
 	becauseShared      = "shared"      // another row names the same file
 	becauseChanged     = "changed"     // it was changed while we looked
 	becauseLiteral     = "literal"     // its key can be read in two ways
@@ -65,6 +66,9 @@ func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
 	case at.NoFile:
 		return exportops.Decision{Verdict: exportops.Expire}
 	case c.Prior != nil && c.Prior.State == exportops.DeletionClaimed:
+		if p.run != "" && c.Prior.RunID == p.run {
+			return pass(becauseHelped)
+		}
 		return pass(becauseInFlight)
 	case p.failed(c):
 		return pass(becauseFailed)

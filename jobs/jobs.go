@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -40,6 +41,7 @@ type Options struct {
 type Runner struct {
 	Options
 	cleaner *cleanup.Cleaner
+	helped  sync.Map // by the ids of runs that this process helps with
 }
 
 // New returns a Runner.

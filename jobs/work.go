@@ -29,7 +29,11 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		}
 		answer.Result.resume()
 	}
-	end, err := r.performHeld(ctx, req, cleanup.Work{Fence: fence, Deadline: deadline}, &answer.Result)
+	end, err := r.performHeld(ctx, req, cleanup.Work{Fence: fence, Deadline: deadline, Shared: helpable(run)}, &answer.Result)
+	released := ctx.Err() != nil && err == nil && !end.complete && goesOn(run)
+	if helpable(run) && !released {
+		end, err = r.gather(ctx, fence, &answer.Result, err)
+	}
 	end.stamp(run, r.at())
 	state, failure := end.outcome(err)
 	message := failure
@@ -43,7 +47,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	record, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancel()
 	cp := exportops.Checkpoint{Fence: fence, Now: r.at(), Progress: progress}
-	if ctx.Err() != nil && err == nil && !end.complete && goesOn(run) {
+	if released {
 		// A lease that is over releases the run: another process goes on with it.
 		answer.Pending = true
 		return answer, r.Store.Renew(record, cp)

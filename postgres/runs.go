@@ -124,11 +124,11 @@ func (s *Store) Runs(ctx context.Context, f exportops.RunFilter) (page []exporto
 	return page, "", nil
 }
 
-// AbandonedRuns implements exportops.RunStore.
-func (s *Store) AbandonedRuns(ctx context.Context, now exportops.Time) (runs []exportops.Run, err error) {
+// ActiveRuns implements exportops.RunStore.
+func (s *Store) ActiveRuns(ctx context.Context) (runs []exportops.Run, err error) {
 	err = s.reading(ctx, func(tx pgx.Tx) error {
 		found, err := runsOf(tx.Query(ctx, `SELECT `+runColumns+` FROM exportops.runs r
-			WHERE r.state = 'running' AND `+leaseOver(`$1`)+` ORDER BY r.seq + 0`, now.String()))
+			WHERE r.state = 'running' ORDER BY r.seq + 0`))
 		for _, r := range found {
 			runs = append(runs, r.Run)
 		}

@@ -17,6 +17,7 @@ import (
 // Jobs runs jobs; *jobs.Runner satisfies it.
 type Jobs interface {
 	Run(ctx context.Context, r jobs.Request) (jobs.Answer, error)
+	Help(ctx context.Context, run exportops.Run) error
 }
 
 // Schedule is when a job is due.

@@ -159,7 +159,7 @@ func TestAResumedRunIsNotBegunAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		p := w.process()
 		defer p.close()
-		abandoned, err := p.store.AbandonedRuns(t.Context(), exportops.At(time.Now()))
+		abandoned, err := p.store.ActiveRuns(t.Context())
 		if err != nil || len(abandoned) != 1 {
 			t.Fatalf("%v, %v", abandoned, err)
 		}

@@ -107,14 +107,13 @@ func (s *Store) EndAbandoned(ctx context.Context, id string, now exportops.Time)
 	})
 }
 
-// AbandonedRuns implements exportops.RunStore.
-func (s *Store) AbandonedRuns(ctx context.Context, now exportops.Time) ([]exportops.Run, error) {
+// ActiveRuns implements exportops.RunStore.
+func (s *Store) ActiveRuns(ctx context.Context) ([]exportops.Run, error) {
 	// The plus keeps SQLite on the index of active runs.
 	rows, err := s.read.QueryContext(ctx, `
-		SELECT `+runColumns+` FROM exportops_runs
-		WHERE state = 'running' AND coalesce(lease_until, '') <= ? ORDER BY +seq`, now.String())
+		SELECT `+runColumns+` FROM exportops_runs WHERE state = 'running' ORDER BY +seq`)
 	if err != nil {
-		return nil, s.explain(fmt.Errorf("look for abandoned runs: %w", err))
+		return nil, s.explain(fmt.Errorf("look for active runs: %w", err))
 	}
 	var runs []exportops.Run
 	err = scanAll(rows, func() error {

@@ -1,0 +1,82 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/cleanup"
+)
+
+// helpable reports whether other processes may help with a run.
+func helpable(run exportops.Run) bool { return run.Job == exportops.FileCleanup }
+
+// Help takes part in an active run of another process, until nothing of it is
+// left to claim. It does nothing for a run that cannot be helped with, that this
+// process holds, or that it helps with already.
+func (r *Runner) Help(ctx context.Context, run exportops.Run) error {
+	if !helpable(run) || run.Holder == r.Holder || run.Closing || run.Finished() || run.Abandoned(r.at()) {
+		return nil
+	}
+	if _, busy := r.helped.LoadOrStore(run.ID, true); busy {
+		return nil
+	}
+	defer r.helped.Delete(run.ID)
+	err := r.help(ctx, run)
+	if errors.Is(err, exportops.ErrFenced) {
+		return nil // it has ended, or another holder has written us off
+	}
+	return err
+}
+
+func (r *Runner) help(ctx context.Context, run exportops.Run) error {
+	var p params
+	if err := json.Unmarshal(run.Params, &p); err != nil {
+		return fmt.Errorf("read the parameters of run %s: %w", run.ID, err)
+	}
+	fence, err := r.Store.JoinRun(ctx, run.ID, r.Holder, r.at(), exportops.LeaseLength)
+	if err != nil {
+		return err
+	}
+	held, release := r.hold(ctx, fence)
+	defer release()
+	var res exportops.FileCleanupResult
+	sel := r.selection(Request{Job: run.Job, RetentionHours: p.RetentionHours})
+	err = r.cleaner.HelpFiles(held, cleanup.Work{Fence: fence}, sel, r.Store, &res)
+	done, encodeErr := json.Marshal(res)
+	if encodeErr != nil {
+		return fmt.Errorf("keep what was done for run %s: %w", run.ID, encodeErr)
+	}
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
+	return errors.Join(err, r.Store.LeaveRun(leave, exportops.Checkpoint{
+		Fence: fence, Now: r.at(), Lease: exportops.LeaseLength, Progress: done,
+	}))
+}
+
+// gather adds to the result of a run what its workers did. It goes into the
+// record with the run's end, so that a holder that takes over does not add it
+// again.
+func (r *Runner) gather(ctx context.Context, fence exportops.Fence, result *Result, failed error) (ending, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
+	res := result.Files
+	all, err := r.Store.CloseRun(ctx, exportops.Checkpoint{Fence: fence, Now: r.at(), Lease: exportops.LeaseLength})
+	if err != nil || len(all) == 0 {
+		return filesEnding(res), errors.Join(failed, err)
+	}
+	for _, w := range all {
+		var part exportops.FileCleanupResult
+		if len(w.Result) == 0 {
+			continue
+		}
+		if err := json.Unmarshal(w.Result, &part); err != nil {
+			return filesEnding(res), errors.Join(failed, fmt.Errorf("read what was done for run %s: %w", fence.RunID, err))
+		}
+		res.Add(part)
+	}
+	err = r.cleaner.Tally(ctx, fence.RunID, res)
+	return filesEnding(res), errors.Join(failed, err)
+}

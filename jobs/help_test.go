@@ -1,0 +1,169 @@
+package jobs_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/internal/testworld"
+	"github.com/exportops/exportops/jobs"
+)
+
+// helper is another process on the same database and folder, whose storage
+// calls are its own.
+func helper(w *testworld.World, name string, change ...func(*testworld.Files)) *jobs.Runner {
+	files := &testworld.Files{FileStore: w.Files.FileStore, Batch: w.Files.Batch, Fail: w.Files.Fail}
+	for _, c := range change {
+		c(files)
+	}
+	store := w.OpenStore()
+	return w.Runner(func(o *jobs.Options) { o.Store, o.Files, o.Holder = store, files, name })
+}
+
+func active(t testing.TB, w *testworld.World) exportops.Run {
+	t.Helper()
+	runs, err := w.Store.ActiveRuns(t.Context())
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("active runs: %+v, %v", runs, err)
+	}
+	return runs[0]
+}
+
+func TestWorkersShareARun(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	w.Files.Fail = map[string]error{"f2": errors.New("no"), "f30": errors.New("no")}
+	expired(w, 40)
+	w.Insert(
+		row{ExportID: id(101)},                    // without a file
+		row{ExportID: id(102), URL: "gone"},       // absent
+		row{ExportID: id(103), URL: "../outside"}, // refused
+		row{ExportID: id(104), URL: "twice"},      // needs an exact look
+		row{ExportID: id(105), URL: "twice"},
+		row{ExportID: id(106), URL: "f1", Expires: never, Timestamp: w.Ago(2 * day)}, // keeps f1
+	)
+	w.Write("twice", "x")
+	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+	if err := helper(w, "another").Help(t.Context(), active(t, w)); err != nil {
+		t.Fatal(err)
+	}
+	byHelper := w.Count(`SELECT count(*) FROM exportops_deletions WHERE token < 0 AND state = 'deleted'`)
+	goOn()
+	a := <-out
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	r := *a.Result.Files
+	// The first four are the holder's, and the helper came to all others that are
+	// nothing but files.
+	want(t, "deleted by the helper", byHelper > 30, true)
+	want(t, "deleted", r.DeletedCount, int64(38))
+	want(t, "absent", r.AlreadyAbsent, int64(2)) // one of those that share "twice"
+	want(t, "without a file", r.NoFile, int64(1))
+	want(t, "shared", r.Shared, int64(1))
+	want(t, "failed", r.FailedCount, int64(3))
+	want(t, "errors", len(r.Errors), 3)
+	want(t, "in flight", r.InFlight, int64(0))
+	want(t, "found", r.TotalFound, int64(45))
+	want(t, "rows", w.Count(`SELECT count(*) FROM export_logs WHERE status = 'expired'`), 41)
+	want(t, "complete", r.Complete, true)
+	want(t, "state", a.Run.State, exportops.RunFailed) // as three files failed
+	want(t, "keys", len(w.Keys()), 3)                  // two that fail, one that is shared
+}
+
+func TestAWorkerDoesNothingFor(t *testing.T) {
+	w := newWorld(t)
+	expired(w, 2)
+	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+	run := active(t, w)
+	for name, c := range map[string]struct {
+		holder string
+		change func(*exportops.Run)
+	}{
+		"its own run":        {"test", func(*exportops.Run) {}},
+		"another job":        {"another", func(r *exportops.Run) { r.Job = exportops.LogCleanup }},
+		"a run that is over": {"another", func(r *exportops.Run) { r.State = exportops.RunDone }},
+		"a run that is dead": {"another", func(r *exportops.Run) { r.LeaseUntil = nil }},
+		"a run that closes":  {"another", func(r *exportops.Run) { r.Closing = true }},
+		"a run that is gone": {"another", func(r *exportops.Run) { r.ID = exportops.NewID() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := run
+			c.change(&r)
+			if err := helper(w, c.holder).Help(t.Context(), r); err != nil {
+				t.Error(err)
+			}
+			want(t, "workers", w.Count(`SELECT count(*) FROM exportops_workers`), 0)
+		})
+	}
+	goOn()
+	if a := <-out; a.err != nil || a.Result.Files.DeletedCount != 2 {
+		t.Errorf("%+v %v", a.Result.Files, a.err)
+	}
+}
+
+// TestAWorkerThatDies leaves claims, which the holder recovers before its end.
+func TestAWorkerThatDies(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 12)
+	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+	crash := errors.New("crash")
+	func() {
+		defer func() {
+			if p := recover(); p != crash { //nolint:errorlint // the very value
+				t.Errorf("the worker did not die as planned: %v", p)
+			}
+		}()
+		err := helper(w, "another", func(f *testworld.Files) {
+			f.Before = func([]string) error { panic(crash) }
+		}).Help(t.Context(), active(t, w))
+		t.Errorf("the worker ended with %v", err)
+	}()
+	want(t, "claims left", w.Count(`SELECT count(*) FROM exportops_deletions WHERE token < 0 AND state = 'claimed'`), 4)
+	goOn()
+	// Its holder waits for the worker until its lease is over.
+	for w.Count(`SELECT count(*) FROM exportops_runs WHERE closing = 1`) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	w.Clock.Advance(exportops.LeaseLength + time.Second)
+	a := <-out
+	if a.err != nil {
+		t.Fatal(a.err)
+	}
+	want(t, "deleted", a.Result.Files.DeletedCount, int64(12))
+	want(t, "recovered", a.Result.Files.Recovered, int64(4))
+	want(t, "found", a.Result.Files.TotalFound, int64(12))
+	want(t, "keys", len(w.Keys()), 0)
+}
+
+// TestWorkersAreCountedOnce also where the holder died in between.
+func TestWorkersAreCountedOnce(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 12)
+	w.Files.Change = func([]string, []exportops.FileResult) error { panic(errHolder) }
+	help := helper(w, "another")
+	w.Files.Before = func([]string) error { return help.Help(t.Context(), active(t, w)) }
+	func() {
+		defer func() {
+			if p := recover(); p != errHolder { //nolint:errorlint // the very value
+				t.Errorf("the holder did not die as planned: %v", p)
+			}
+		}()
+		a, err := w.Runner().Run(t.Context(), filesBy(exportops.ByCron))
+		t.Errorf("the holder ended with %+v %v", a, err)
+	}()
+	w.Files.Before, w.Files.Change = nil, nil
+	w.Clock.Advance(exportops.LeaseLength + time.Second)
+	a := run(t, w.Runner(), filesBy(exportops.ByCron))
+	want(t, "beginning", a.Beginning, exportops.TookOver)
+	want(t, "deleted", a.Result.Files.DeletedCount, int64(12))
+	want(t, "found", a.Result.Files.TotalFound, int64(12))
+	want(t, "recovered", a.Result.Files.Recovered, int64(4))
+	want(t, "record", fmt.Sprint(w.Strings(`SELECT result ->> 'deleted_count' FROM exportops_runs`)), "[12]")
+}
+
+var errHolder = errors.New("the holder dies")

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Compares whole cleanups on real servers with what a person would type instead:
+# on S3, by one replica and by two, with rclone delete and a bare loop of bulk
+# deletes; on Postgres, with DELETE in psql on a copy of the same database.
+#
+#   scripts/compare-servers.sh [files] [logs]     both, where none is named
+#
+# FILES (100000), ROWS (1000000) and TIMES (3) change the size. It starts the
+# servers itself, with Postgres waiting for the disk, and removes all it made.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [[ -z ${EXPORTOPS_TEST_POSTGRES:-} || -z ${EXPORTOPS_TEST_S3:-} ]]; then
+	EXPORTOPS_TEST_DURABLE=1 exec scripts/servers postgres s3 -- "$0" "$@"
+fi
+
+files=${FILES:-100000} rows=${ROWS:-1000000} times=${TIMES:-3}
+limit=1800 # seconds that one command may take
+
+missing=()
+for tool in go psql awk curl; do
+	command -v "$tool" >/dev/null || missing+=("$tool")
+done
+[[ -x /usr/bin/time ]] || missing+=(time)
+(($#)) || set -- files logs
+[[ " $* " == *" files "* ]] && ! command -v rclone >/dev/null && missing+=(rclone)
+if ((${#missing[@]})); then
+	echo "please install: ${missing[*]} (Debian's packages postgresql-client, rclone, time)" >&2
+	exit 1
+fi
+
+# Settings of the caller's must not reach these servers.
+for name in $(compgen -e | grep -E '^(EXPORT_|EXPORTOPS_DB|CRON_|DATABASE_URL|SUPABASE)' || true); do unset "$name"; done
+export CRON_SECRET=a-secret-of-the-comparison EXPORTOPS_SCHEDULER=off
+
+tmp=$(mktemp -d)
+servers=${EXPORTOPS_TEST_POSTGRES%/*}
+run=compare_$$
+databases=() helpers=()
+cleanup() {
+	for pid in "${helpers[@]}"; do kill "$pid" 2>/dev/null || true; done
+	for db in "${databases[@]}"; do
+		psql -qX "$EXPORTOPS_TEST_POSTGRES" -c "DROP DATABASE IF EXISTS $db WITH (FORCE)" || true
+	done
+	rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' INT TERM
+CGO_ENABLED=0 go build -trimpath -o "$tmp/exportops" ./cmd/exportops
+CGO_ENABLED=0 go build -trimpath -o "$tmp/objects" ./scripts/objects
+
+access=${EXPORTOPS_TEST_S3#*://} host=${EXPORTOPS_TEST_S3#*@}
+export AWS_ACCESS_KEY_ID=${access%%:*} AWS_SECRET_ACCESS_KEY
+AWS_SECRET_ACCESS_KEY=${access#*:} AWS_SECRET_ACCESS_KEY=${AWS_SECRET_ACCESS_KEY%%@*}
+endpoint=http://$host
+
+sql() { psql -qXAt -v ON_ERROR_STOP=1 "$servers/$1" -v rows="$rows" -v files="$files" "${@:2}"; }
+database() { # name, template
+	psql -qX -v ON_ERROR_STOP=1 "$EXPORTOPS_TEST_POSTGRES" -c "CREATE DATABASE $1 ${2:+TEMPLATE $2 STRATEGY file_copy}"
+	databases+=("$1")
+}
+drop() { psql -qX "$EXPORTOPS_TEST_POSTGRES" -c "DROP DATABASE $1 WITH (FORCE)"; }
+
+# took runs a command and appends its milliseconds and its peak of memory in kB
+# to a file.
+took() {
+	local into=$1 began ended
+	shift
+	began=$(date +%s%N)
+	timeout "$limit" /usr/bin/time -o "$tmp/memory" -f %M "$@" >"$tmp/out" 2>&1 ||
+		{ cat "$tmp/out" >&2; echo "this failed: $*" >&2; exit 1; }
+	ended=$(date +%s%N)
+	echo "$(((ended - began) / 1000000)) $(tail -n 1 "$tmp/memory")" >>"$into"
+}
+said() { grep -q "$1" "$tmp/out" || { cat "$tmp/out" >&2; echo "it did not say $1" >&2; exit 1; }; }
+median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2 }'; }
+peak() { awk '$2 > most { most = $2 } END { printf "%.0f", most / 1024 }' "$1"; }
+
+table=()
+line() { # what, our file, what else, its file, target
+	table+=("$(awk -v what="$1" -v mine="$(median "$2")" -v name="$3" -v other="$(median "$4")" -v target="$5" -v mb="$(peak "$2")" 'BEGIN {
+		printf "%-44s %10.2f s  %-28s %9.2f s %7.2f  %-9s %5s MB", what, mine / 1000, name, other / 1000, mine / other, target, mb }')")
+}
+
+ours() { # database, arguments
+	DATABASE_URL=$servers/$1 EXPORT_STORAGE_URL="s3://$run?endpoint=$endpoint" "$tmp/exportops" "${@:2}"
+}
+
+compare_files() {
+	"$tmp/objects" "$endpoint" "$run" make
+	echo "writing $files rows" >&2
+	database "${run}_files"
+	ours "${run}_files" migrate --create-export-logs >/dev/null
+	sql "${run}_files" -f scripts/compare-files.sql >/dev/null
+	export RCLONE_CONFIG=$tmp/rclone.conf RCLONE_CONFIG_S_TYPE=s3 RCLONE_CONFIG_S_PROVIDER=Other \
+		RCLONE_CONFIG_S_ENDPOINT=$endpoint RCLONE_CONFIG_S_ENV_AUTH=true RCLONE_CONFIG_S_FORCE_PATH_STYLE=true
+	for ((i = 1; i <= times; i++)); do
+		for what in one two bare rclone; do
+			echo "deleting $files objects, $i of $times: $what" >&2
+			"$tmp/objects" "$endpoint" "$run" put "$files"
+			case $what in
+			one | two)
+				database "${run}_now" "${run}_files"
+				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$run?endpoint=$endpoint"
+				if [[ $what == two ]]; then
+					EXPORTOPS_ADDR=127.0.0.1:0 "$tmp/exportops" serve >"$tmp/serve" 2>&1 &
+					helpers=($!)
+					until grep -q '127.0.0.1' "$tmp/serve"; do sleep 0.05; done
+				fi
+				took "$tmp/files.$what" "$tmp/exportops" run file-cleanup
+				unset DATABASE_URL EXPORT_STORAGE_URL
+				said "\"deleted_count\":$files,"
+				if [[ $what == two ]]; then
+					kill "${helpers[0]}" && wait "${helpers[0]}" || true
+					helpers=()
+					echo "the second replica deleted $(sql "${run}_now" -c "SELECT count(*) FROM exportops.deletions WHERE token < 0")" >&2
+				fi
+				drop "${run}_now"
+				;;
+			bare) took "$tmp/files.bare" "$tmp/objects" "$endpoint" "$run" delete ;;
+			rclone) (unset AWS_CA_BUNDLE && took "$tmp/files.rclone" rclone delete "s:$run") ;;
+			esac
+			[[ $("$tmp/objects" "$endpoint" "$run" count) == 0 ]] || { echo "objects are left after: $what" >&2; exit 1; }
+		done
+	done
+	line "file cleanup of $files objects, one replica" "$tmp/files.one" "a bare loop of bulk deletes" "$tmp/files.bare" "2"
+	line "  by two replicas" "$tmp/files.two" "a bare loop of bulk deletes" "$tmp/files.bare" "-"
+	line "  one replica" "$tmp/files.one" "rclone delete" "$tmp/files.rclone" "0.2"
+	drop "${run}_files"
+}
+
+compare_logs() {
+	echo "writing $rows log rows" >&2
+	database "${run}_logs"
+	ours "${run}_logs" migrate --create-export-logs >/dev/null
+	sql "${run}_logs" -f scripts/compare-logs.sql >/dev/null
+	"$tmp/objects" "$endpoint" "$run" make
+	"$tmp/objects" "$endpoint" "$run" put 1 # the bucket is not empty
+	echo "rolling them up" >&2
+	ours "${run}_logs" run metrics-aggregate >/dev/null
+	sql "${run}_logs" -c 'VACUUM ANALYZE' -c CHECKPOINT
+	for ((i = 1; i <= times; i++)); do
+		for what in ours bare; do
+			echo "deleting $rows rows, $i of $times: $what" >&2
+			database "${run}_now" "${run}_logs"
+			sql "${run}_now" -c CHECKPOINT
+			case $what in
+			ours)
+				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$run?endpoint=$endpoint"
+				took "$tmp/logs.ours" "$tmp/exportops" run log-cleanup
+				unset DATABASE_URL EXPORT_STORAGE_URL
+				said "\"deleted_count\":$rows,"
+				;;
+			bare)
+				took "$tmp/logs.bare" psql -qX "$servers/${run}_now" -c \
+					"DELETE FROM export_logs WHERE timestamp < now() - interval '30 days'"
+				;;
+			esac
+			drop "${run}_now"
+		done
+	done
+	line "log cleanup of $rows rows, rolled up before" "$tmp/logs.ours" "DELETE in psql" "$tmp/logs.bare" "1.5"
+	drop "${run}_logs"
+}
+
+for what in "$@"; do
+	case $what in
+	files | logs) "compare_$what" ;;
+	*)
+		echo "usage: scripts/compare-servers.sh [files] [logs]" >&2
+		exit 2
+		;;
+	esac
+done
+
+printf '\n%-44s %12s  %-28s %11s %7s  %-9s %8s\n' "medians of $times" ours "beside" it ratio target memory
+printf '%s\n' "${table[@]}"
