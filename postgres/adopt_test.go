@@ -186,12 +186,13 @@ func TestGrantsAreEnoughAndNoMore(t *testing.T) {
 	if _, err := owner.CreateExportLogs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	before, after, ok := strings.Cut(owner.Grants(migrator, runner), "-- Once the first migration")
-	if !ok {
-		t.Fatal("the grants are not in two parts")
+	run(t, db, `ALTER TABLE public.export_logs ENABLE ROW LEVEL SECURITY`)
+	grants, err := owner.Grants(t.Context(), migrator, runner)
+	before, after, ok := strings.Cut(grants, "-- Once the first migration")
+	if err != nil || !ok {
+		t.Fatalf("the grants are not in two parts: %v", err)
 	}
-	run(t, db, before, `ALTER ROLE "`+migrator+`" PASSWORD 'secret-of-a-test'; ALTER ROLE "`+runner+`" PASSWORD 'secret-of-a-test'`,
-		`ALTER TABLE public.export_logs ENABLE ROW LEVEL SECURITY`)
+	run(t, db, before, `ALTER ROLE "`+migrator+`" PASSWORD 'secret-of-a-test'; ALTER ROLE "`+runner+`" PASSWORD 'secret-of-a-test'`)
 	if err := openStore(t, asMigrator).Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +306,7 @@ func TestDiagnose(t *testing.T) {
 	db := newDatabase(t)
 	s := openStore(t, db)
 	run(t, db, `INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, created_at, expires_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), '2026-01-01', 'csv', '{}', 1, s, '2026-01-01', x::timestamptz FROM (VALUES
+		SELECT gen_random_uuid(), '00000000-0000-4000-8000-000000000000', '2026-01-01', 'csv', '{}', 1, s, '2026-01-01', x::timestamptz FROM (VALUES
 			('completed', NULL), ('completed', 'infinity'), ('completed', '2025-12-31'), ('completed', '2026-01-02'),
 			('completed', '2026-01-05'), ('failed', NULL)) v (s, x)`,
 		`DROP INDEX public.export_logs_status`, `DROP INDEX public.export_logs_expires_at`,

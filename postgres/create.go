@@ -53,7 +53,8 @@ func (s *Store) CreateExportLogs(ctx context.Context) (notes []string, err error
 // names are those of the table and of what belongs to it.
 func (s *Store) names() *strings.Replacer {
 	schema, table := s.parts()
-	list := []string{"{logs}", s.sql(`{logs}`), "{touch}", pgx.Identifier{schema, table + "_touch"}.Sanitize()}
+	list := make([]string, 0, 4+2*len(logColumns))
+	list = append(list, "{logs}", s.sql(`{logs}`), "{touch}", pgx.Identifier{schema, table + "_touch"}.Sanitize())
 	for _, c := range logColumns {
 		list = append(list, "{index_"+c.name+"}", pgx.Identifier{table + "_" + c.name}.Sanitize())
 	}

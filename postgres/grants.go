@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -12,9 +13,8 @@ const grants = `-- The role that migrates: it makes our schema, and owns what is
 CREATE ROLE {migrator} LOGIN;
 GRANT CREATE ON DATABASE {database} TO {migrator};
 
--- The role that runs. Row level security would hide rows from it: leave BYPASSRLS
--- out where {logs} has none.
-CREATE ROLE {runner} LOGIN BYPASSRLS;
+-- The role that runs. Row level security must not hide rows from it.
+CREATE ROLE {runner} LOGIN{bypass};
 GRANT USAGE ON SCHEMA {schema} TO {runner};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {logs} TO {runner};
 
@@ -29,11 +29,22 @@ ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA exportops GRANT USAGE ON 
 
 // Grants returns the SQL that makes two roles with no more rights than they
 // need. It is for an operator to read, to change and to run; passwords are set
-// apart, with \password.
-func (s *Store) Grants(migrator, runner string) string {
+// apart, with \password. BYPASSRLS, which a superuser alone can give, is in it
+// where the table has row level security.
+func (s *Store) Grants(ctx context.Context, migrator, runner string) (statements string, err error) {
+	secured := false
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		// Of a view, the security of the tables under it is not looked for.
+		return tx.QueryRow(ctx, `SELECT coalesce((SELECT relrowsecurity OR relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)), true)`,
+			s.sql(`{logs}`)).Scan(&secured)
+	})
+	bypass := ""
+	if secured {
+		bypass = " BYPASSRLS"
+	}
 	schema, _ := s.parts()
 	return strings.NewReplacer(
-		"{migrator}", pgx.Identifier{migrator}.Sanitize(), "{runner}", pgx.Identifier{runner}.Sanitize(),
+		"{bypass}", bypass, "{migrator}", pgx.Identifier{migrator}.Sanitize(), "{runner}", pgx.Identifier{runner}.Sanitize(),
 		"{database}", pgx.Identifier{s.database}.Sanitize(), "{schema}", pgx.Identifier{schema}.Sanitize(), "{logs}", s.sql(`{logs}`),
-	).Replace(grants)
+	).Replace(grants), err
 }

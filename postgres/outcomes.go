@@ -33,7 +33,7 @@ const outcomeColumns = ` e.timestamp,
 // alone reads metrics m that are an outcome and whose export has no row, with
 // the same columns.
 var alone = `SELECT m.timestamp, m.user_id, m.format, m.conversation_count, m.status, m.duration_ms,
-		NULL::timestamptz, NULL::timestamptz, m.file_size_bytes, m.error_type
+		NULL::timestamptz AS created_at, NULL::timestamptz AS updated_at, m.file_size_bytes, m.error_type
 	FROM exportops.export_metrics m
 	WHERE m.outcome AND m.timestamp >= $1::timestamptz AND m.timestamp < $2::timestamptz AND ` + rowless
 
