@@ -7,6 +7,7 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/config"
+	"github.com/exportops/exportops/postgres"
 	"github.com/exportops/exportops/scheduler"
 	"github.com/exportops/exportops/sqlite"
 )
@@ -21,13 +22,24 @@ type database struct {
 // file where it is told to.
 func openDatabase(ctx context.Context, c config.Config, create bool) (database, error) {
 	if c.Postgres.URL != "" {
-		return database{}, exportops.Invalid("DATABASE_URL", "this version keeps everything in SQLite; Postgres is not in it yet")
+		s, err := postgres.Open(ctx, postgresOptions(c))
+		if err != nil {
+			return database{}, err
+		}
+		return database{s, scheduler.Postgres(s.JobPool(), "exportops")}, nil
 	}
 	s, err := sqlite.Open(ctx, sqlite.Options{Path: c.DatabasePath, Table: c.LogsTable, Create: create})
 	if err != nil {
 		return database{}, err
 	}
 	return database{s, scheduler.SQLite(s.Writer())}, nil
+}
+
+func postgresOptions(c config.Config) postgres.Options {
+	return postgres.Options{
+		URL: c.Postgres.URL.Reveal(), Table: c.LogsTable, PoolSize: c.Postgres.PoolSize,
+		LockTimeout: c.Postgres.LockTimeout, StatementTimeout: c.Postgres.StatementTimeout,
+	}
 }
 
 // migrateAll brings our tables and the job engine's up to date.
@@ -66,20 +78,53 @@ func openReady(ctx context.Context, c config.Config, migrate, create bool) (data
 	return d, nil
 }
 
+// Migrated says what a migration did.
+type Migrated struct {
+	Database string   `json:"database"` // its name, without a password
+	Before   int64    `json:"schema_before"`
+	After    int64    `json:"schema"`
+	Notes    []string `json:"notes,omitempty"` // what the operator should know
+}
+
 // Migrate creates a SQLite database where it is missing and brings the schema up
-// to date. It returns the schema's version before and after.
-func Migrate(ctx context.Context, c config.Config) (name string, before, after int64, err error) {
+// to date. On Postgres it creates the table of export logs only where createLogs
+// asks for it; on SQLite it always does.
+func Migrate(ctx context.Context, c config.Config, createLogs bool) (m Migrated, err error) {
 	d, err := openDatabase(ctx, c, true)
 	if err != nil {
-		return "", 0, 0, err
+		return m, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	if before, _, err = d.SchemaVersion(ctx); err != nil {
-		return d.Name(), 0, 0, err
+	m.Database = d.Name()
+	if m.Before, _, err = d.SchemaVersion(ctx); err != nil {
+		return m, err
 	}
 	if err = d.migrateAll(ctx); err != nil {
-		return d.Name(), before, 0, err
+		return m, err
 	}
-	after, _, err = d.SchemaVersion(ctx)
-	return d.Name(), before, after, err
+	if pg, ok := d.Database.(*postgres.Store); ok && createLogs {
+		if m.Notes, err = pg.CreateExportLogs(ctx); err != nil {
+			return m, err
+		}
+	}
+	m.After, _, err = d.SchemaVersion(ctx)
+	if ready := d.Ready(ctx); err == nil && ready != nil {
+		m.Notes = append(m.Notes, ready.Error())
+	}
+	return m, err
+}
+
+// Grants returns the statements that make two roles with the least they need: one
+// that migrates, and one that runs. It is KindInvalid for SQLite, which has no
+// roles.
+func Grants(ctx context.Context, c config.Config, migrator, runner string) (sql string, err error) {
+	if c.Postgres.URL == "" {
+		return "", exportops.Invalid("DATABASE_URL", "SQLite has no roles to grant anything to")
+	}
+	s, err := postgres.Open(ctx, postgresOptions(c))
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Grants(ctx, migrator, runner)
 }

@@ -47,5 +47,5 @@ func (s story) guardsByVersion() {
 
 func (s story) guardsAbsentFile() {
 	size := int64(1)
-	s.expect(s.deleteRefs(guarded("gone", exportops.FileGuard{Size: &size})), exportops.Absent)
+	s.expectExactly(s.deleteRefs(guarded("gone", exportops.FileGuard{Size: &size})), exportops.Absent)
 }

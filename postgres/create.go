@@ -4,42 +4,47 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
 
-//go:embed create_logs.sql
-var createLogs string
+//go:embed export_logs.sql
+var exportLogsDDL string
 
-//go:embed create_policies.sql
-var createPolicies string
+//go:embed export_logs_auth.sql
+var exportLogsAuthDDL string
 
-// CreateExportLogs creates the table of export logs, in one transaction, where
-// there is none of that name, and returns notes on what an operator should know
-// of it. What exists is left as it is. Where the schema auth of Supabase is
-// there, users belong to it and see and change their own rows alone.
+// CreateExportLogs creates the table of export logs where there is none, and
+// never touches one that is there. Where the database has Supabase's users, rows
+// belong to them and row level security guards them. Notes say what an operator
+// should know about what was done, or not.
 func (s *Store) CreateExportLogs(ctx context.Context) (notes []string, err error) {
-	err = s.alone(ctx, func(tx pgx.Tx) error {
+	err = s.changing(ctx, func(tx pgx.Tx) error {
 		notes = nil
-		var exists, auth bool
-		err := tx.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL,
-			to_regclass('auth.users') IS NOT NULL AND to_regprocedure('auth.uid()') IS NOT NULL`, s.sql(`{logs}`)).Scan(&exists, &auth)
+		var there, users bool
+		err := tx.QueryRow(ctx, `SELECT
+			EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2),
+			EXISTS (SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'auth' AND c.relname = 'users')
+				AND EXISTS (SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+					WHERE n.nspname = 'auth' AND p.proname = 'uid' AND p.pronargs = 0)`,
+			s.place[0], s.place[1]).Scan(&there, &users)
 		if err != nil {
-			return fmt.Errorf("look for %s: %w", s.table, err)
+			return fmt.Errorf("look for table %s: %w", s.table, err)
 		}
-		if exists {
-			notes = append(notes, fmt.Sprintf("%s exists and was left as it is", s.table))
+		if there {
+			notes = append(notes, fmt.Sprintf("%s is there already, and stays as it is", s.table))
 			return nil
 		}
-		statements, note := createLogs, fmt.Sprintf(
-			"row level security of %s is off, because there is no schema auth to tell users apart: who may read the table reads every user's rows", s.table)
-		if auth {
-			statements += createPolicies
-			note = fmt.Sprintf("row level security of %s is on: users see and change their own rows, and nobody whom it binds deletes any", s.table)
+		ddl := exportLogsDDL
+		if users {
+			ddl += exportLogsAuthDDL
+			notes = append(notes, fmt.Sprintf("row level security is on for %s: users see the rows that are theirs, and a role of ours needs BYPASSRLS", s.table))
+		} else {
+			notes = append(notes, fmt.Sprintf("row level security is off for %s, because the database has no auth.users and auth.uid(): whoever has privileges on it sees all rows", s.table))
 		}
-		notes = append(notes, note)
-		if _, err := tx.Exec(ctx, s.names().Replace(statements), pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := tx.Exec(ctx, s.ddl(ddl), pgx.QueryExecModeSimpleProtocol); err != nil {
 			return fmt.Errorf("create %s: %w", s.table, err)
 		}
 		return nil
@@ -50,19 +55,18 @@ func (s *Store) CreateExportLogs(ctx context.Context) (notes []string, err error
 	return notes, s.learnTable(ctx)
 }
 
-// names are those of the table and of what belongs to it.
-func (s *Store) names() *strings.Replacer {
-	schema, table := s.parts()
-	list := make([]string, 0, 4+2*len(logColumns))
-	list = append(list, "{logs}", s.sql(`{logs}`), "{touch}", pgx.Identifier{schema, table + "_touch"}.Sanitize())
-	for _, c := range logColumns {
-		list = append(list, "{index_"+c.name+"}", pgx.Identifier{table + "_" + c.name}.Sanitize())
-	}
-	return strings.NewReplacer(list...)
+var ddlName = regexp.MustCompile(`\{name:(\w+)\}`)
+
+// ddl puts the names into the table's DDL.
+func (s *Store) ddl(text string) string {
+	text = ddlName.ReplaceAllStringFunc(text, func(m string) string {
+		return s.indexName(ddlName.FindStringSubmatch(m)[1])
+	})
+	touch := pgx.Identifier{s.place[0], s.place[1] + "_touch"}.Sanitize()
+	return strings.NewReplacer("{logs}", s.place.Sanitize(), "{touch}", touch).Replace(text)
 }
 
-// parts are the schema and the name of the table of export logs.
-func (s *Store) parts() (schema, table string) {
-	schema, table, _ = strings.Cut(s.table, ".")
-	return schema, table
+// indexName names what belongs to the table and one of its columns.
+func (s *Store) indexName(column string) string {
+	return pgx.Identifier{s.place[1] + "_" + column}.Sanitize()
 }

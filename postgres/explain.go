@@ -13,97 +13,103 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// The settings that errors name.
-const (
-	databaseURL = "DATABASE_URL"
-	logsTable   = "EXPORT_LOGS_TABLE"
-)
-
-// explain gives the errors an operator can do something about their kind, and
-// says what to do. The driver's errors name host, database and role, and never
-// the password.
+// explain gives the errors an operator can do something about their kind. It
+// never repeats the URL, which may hold a password.
 func (s *Store) explain(err error) error {
-	var e *exportops.Error
-	if err == nil || errors.As(err, &e) || errors.Is(err, exportops.ErrFenced) ||
-		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var known *exportops.Error
+	if err == nil || errors.As(err, &known) || errors.Is(err, exportops.ErrFenced) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		if a := s.advice(pg); a.message != "" {
-			return &exportops.Error{
-				Kind: exportops.KindUnavailable, Field: a.field, Message: a.message, Hint: a.hint, Err: err,
-			}
+	var told *pgconn.PgError
+	if errors.As(err, &told) {
+		if e := s.explainServer(told); e != nil {
+			e.Kind, e.Err = exportops.KindUnavailable, err
+			return e
 		}
+		return err
 	}
 	var connect *pgconn.ConnectError
-	var network net.Error
-	if errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) {
+	var network *net.OpError
+	if errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return &exportops.Error{
-			Kind: exportops.KindUnavailable, Field: databaseURL, Err: err,
-			Message: fmt.Sprintf("the database %s cannot be reached", s.name),
-			Hint:    "check host and port, that the server runs, and that it takes connections from here",
+			Kind: exportops.KindUnavailable, Field: "DATABASE_URL", Err: err,
+			Message: fmt.Sprintf("the database %s cannot be reached", s.Name()),
+			Hint:    "check that the server runs and that host and port in DATABASE_URL are right",
 		}
 	}
 	return err
 }
 
-// advice is what to tell an operator.
-type advice struct{ field, message, hint string }
-
-// advice says what an operator can do about an error of the server, or nothing.
-func (s *Store) advice(e *pgconn.PgError) advice {
+// explainServer is nil for what is our fault.
+func (s *Store) explainServer(e *pgconn.PgError) *exportops.Error {
+	database := func(hint, message string, args ...any) *exportops.Error {
+		return &exportops.Error{Field: "DATABASE_URL", Message: fmt.Sprintf(message, args...), Hint: hint}
+	}
+	name := s.Name()
 	switch e.Code {
 	case "28P01", "28000":
-		return advice{databaseURL, fmt.Sprintf("the server refuses role %s", s.role), "check the role and its password, and the server's pg_hba.conf"}
+		return database("check user and password in DATABASE_URL", "the database %s refuses the role %q", name, s.role())
 	case "3D000":
-		return advice{databaseURL, fmt.Sprintf("there is no database at %s", s.name), "create it, or name another one"}
+		return database("create it, or name another in DATABASE_URL", "there is no database %s", name)
 	case "42501":
-		if e.Routine == "check_enable_rls" {
-			return s.blinded()
-		}
-		return advice{
-			databaseURL, fmt.Sprintf("role %s lacks a permission: %s", s.role, e.Message),
-			"grant it; exportops migrate --print-grants prints what a role needs",
-		}
-	case "42P01", "3F000", "42703":
-		return s.missing(e)
+		return s.explainRights(e)
+	case "42P01", "42703", "3F000":
+		return s.explainMissing(e)
 	case "55P03":
-		return advice{databaseURL, "a lock was waited for in vain", "find the transaction that holds it in pg_stat_activity, or raise EXPORTOPS_DB_LOCK_TIMEOUT"}
+		return database("look for who holds it in pg_stat_activity, or raise EXPORTOPS_DB_LOCK_TIMEOUT",
+			"a lock was not to be had within %s", s.opened.LockTimeout)
 	case "57014":
-		return advice{databaseURL, "a statement took longer than it may, or was cancelled", "raise EXPORTOPS_DB_STATEMENT_TIMEOUT, and see exportops doctor for indexes that are missing"}
-	case deadlockDetected, "40001":
-		return advice{databaseURL, "transactions stood in each other's way more than once", "try again"}
+		return database("look for what slows the database down, or raise EXPORTOPS_DB_STATEMENT_TIMEOUT",
+			"a statement was ended; it may take %s", s.opened.StatementTimeout)
 	case "53300":
-		return advice{databaseURL, "the server has no connection left", "lower EXPORTOPS_DB_POOL_SIZE, raise max_connections, or use a pooler"}
-	case "53100", "53200", "58030":
-		return advice{databaseURL, "the server has run out of disk or memory", "make room on the server"}
+		return database("lower EXPORTOPS_DB_POOL_SIZE, or raise the limit of the server, the role or the pooler",
+			"the database %s has no connection left for us", name)
+	case "53100":
+		return database("make room on its disk", "the disk of the database %s is full", name)
 	case "25006":
-		return advice{databaseURL, "the server takes no changes now: it is a replica, or was set to read only", "name the primary server"}
-	case "57P01", "57P02", "57P03":
-		return advice{databaseURL, fmt.Sprintf("the database %s is starting up or shutting down", s.name), "try again in a moment"}
+		return database("name the primary server in DATABASE_URL", "the database %s only reads: it may be a standby", name)
+	case deadlockDetected, "40001":
+		return database("try again", "several transactions waited for each other, again and again")
 	}
-	return advice{}
+	switch e.Code[:min(2, len(e.Code))] {
+	case "08", "53", "57", "58": // connection, resources, operators, system
+		return database("see the log of the database server", "the database %s cannot be used now", name)
+	}
+	return nil
 }
 
-// missing is about a table or a column that is not there.
-func (s *Store) missing(e *pgconn.PgError) advice {
-	ours := strings.Contains(e.Message, `"exportops.`) || strings.Contains(e.Message, `"exportops"`)
-	if e.Code != "42703" && ours {
-		return advice{databaseURL, fmt.Sprintf("the database %s lacks our tables", s.name), "create them with: exportops migrate"}
+// explainRights tells row level security, which makes rows invisible, from a
+// privilege that was not granted. The server's messages may be in any language;
+// the name of its routine is not.
+func (s *Store) explainRights(e *pgconn.PgError) *exportops.Error {
+	if e.Routine == "check_enable_rls" {
+		return &exportops.Error{
+			Field:   "EXPORT_LOGS_TABLE",
+			Message: fmt.Sprintf("row level security would hide rows of %s from the role %q", s.table, s.role()),
+			Hint: "a policy is not enough: give the role BYPASSRLS, or log in as one that has it; " +
+				"exportops migrate --print-grants shows how",
+		}
 	}
-	return advice{
-		logsTable, fmt.Sprintf("table %s is not as it should be: %s", s.table, e.Message),
-		"name the table, or a view, that holds the export logs",
+	field := "DATABASE_URL"
+	if strings.Contains(e.Message, s.place[1]) || strings.Contains(e.Message, s.place[0]) && s.place[0] != "public" {
+		field = "EXPORT_LOGS_TABLE"
+	}
+	return &exportops.Error{
+		Field:   field,
+		Message: fmt.Sprintf("the role %q lacks a privilege: %s", s.role(), e.Message),
+		Hint:    "exportops migrate --print-grants shows what it needs",
 	}
 }
 
-// blinded is about a role from whom row level security would hide rows. It is
-// an error of every statement: a cleanup that sees no rows finds nothing to do.
-func (s *Store) blinded() advice {
-	return advice{
-		logsTable, fmt.Sprintf("row level security hides rows of %s from role %s", s.table, s.role),
-		fmt.Sprintf("connect as a role that it does not bind: ALTER ROLE %s BYPASSRLS, or the table's owner where security is not forced; a policy is not enough",
-			s.role),
+func (s *Store) explainMissing(e *pgconn.PgError) *exportops.Error {
+	if strings.Contains(e.Message, "exportops") {
+		return &exportops.Error{
+			Field: "DATABASE_URL", Message: fmt.Sprintf("the database %s lacks a table or column of ours", s.Name()),
+			Hint: "bring it up to date with: exportops migrate",
+		}
+	}
+	return &exportops.Error{
+		Field: "EXPORT_LOGS_TABLE", Message: fmt.Sprintf("table %s cannot be used: %s", s.table, e.Message),
+		Hint: "name a table, or a view, that has every column in EXPORT_LOGS_TABLE",
 	}
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -50,16 +51,25 @@ func TestImportExports(t *testing.T) {
 		if r[0].New || r[0].Err != nil || r[3].New || r[3].Err != nil {
 			t.Errorf("the same again: %+v", r)
 		}
-		wantError(t, r[1].Err, exportops.KindConflict, "export_id")
-		wantError(t, r[2].Err, exportops.KindConflict, "id")
+		wantKind(t, r[1].Err, exportops.KindConflict, "export_id")
+		wantKind(t, r[2].Err, exportops.KindConflict, "id")
 	})
 	t.Run("changes_nothing_when_one_row_cannot_be_written", func(t *testing.T) {
 		fresh, bad := queued, queued
 		fresh.ExportID, bad.ExportID, bad.Format = exportops.NewID(), exportops.NewID(), "pdf"
 		_, err := s.ImportExports(t.Context(), []exportops.Export{fresh, bad}, noon)
-		wantError(t, err, exportops.KindInvalid, "")
+		wantKind(t, err, exportops.KindInvalid, "")
 		if _, err := s.Export(t.Context(), fresh.ExportID); !exportops.IsKind(err, exportops.KindNotFound) {
 			t.Errorf("got %v, want nothing of the batch", err)
 		}
 	})
+}
+
+// wantKind fails unless err is of a kind and names a field.
+func wantKind(t *testing.T, err error, k exportops.Kind, field string) {
+	t.Helper()
+	var e *exportops.Error
+	if !errors.As(err, &e) || e.Kind != k || e.Field != field {
+		t.Fatalf("error is %v, want %s about %q", err, k, field)
+	}
 }

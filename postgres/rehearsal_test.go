@@ -4,57 +4,62 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/exportops/exportops"
 )
 
-func begin(ctx context.Context, s exportops.Store, job exportops.Job) error {
-	_, _, how, err := s.BeginRun(ctx, exportops.RunRequest{
-		Job: job, Lane: string(job), Params: []byte(`{}`), Trigger: exportops.ByCommand, Holder: "test",
-		Now: at("2026-01-01T00:00:00Z"), Lease: time.Minute,
-	})
-	if err == nil && how != exportops.Started {
-		return errors.New("it was " + string(how))
-	}
-	return err
-}
-
-func runsIn(t *testing.T, s exportops.Store) int {
-	t.Helper()
-	page, _, err := s.Runs(t.Context(), exportops.RunFilter{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(page)
-}
-
 func TestRehearsal(t *testing.T) {
-	s := openStore(t, newDatabase(t))
 	errAct := errors.New("the second act is missing")
+	begin := func(ctx context.Context, s *Store, job exportops.Job) error {
+		_, _, how, err := s.BeginRun(ctx, runRequest(job))
+		if err == nil && how != exportops.Started {
+			err = errors.New("it was " + string(how))
+		}
+		return err
+	}
+	runs := func(t *testing.T, s *Store) int {
+		t.Helper()
+		page, _, err := s.Runs(context.WithoutCancel(t.Context()), exportops.RunFilter{})
+		must(t, err)
+		return len(page)
+	}
+	url := newDatabase(t)
+	open := func(t *testing.T) *Store {
+		t.Helper()
+		run(t, url, `TRUNCATE exportops.runs`)
+		return openStore(t, url)
+	}
+	free := func(t *testing.T, s *Store) {
+		t.Helper()
+		if n := runs(t, s); n != 0 {
+			t.Errorf("afterwards there are %d runs, want 0", n)
+		}
+		must(t, begin(t.Context(), s, exportops.FileCleanup))
+	}
 
-	t.Run("sees_what_it_does_and_leaves_nothing", func(t *testing.T) {
-		err := s.Rehearse(t.Context(), func(play exportops.Store) error {
+	t.Run("sees_what_is_there_and_what_it_does_and_leaves_nothing", func(t *testing.T) {
+		s := open(t)
+		must(t, begin(t.Context(), s, exportops.FileCleanup))
+		must(t, s.rehearse(t.Context(), func(play *Store) error {
 			if err := begin(t.Context(), play, exportops.LogCleanup); err != nil {
 				return err
 			}
-			if n := runsIn(t, play); n != 1 {
-				t.Errorf("inside there are %d runs, want 1", n)
+			if n := runs(t, play); n != 2 {
+				t.Errorf("inside there are %d runs, want 2", n)
 			}
-			if n := runsIn(t, s); n != 0 {
-				t.Errorf("others see %d runs meanwhile, want none", n)
+			if n := runs(t, s); n != 1 {
+				t.Errorf("others see %d runs meanwhile, want 1", n)
 			}
 			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+		}))
+		if n := runs(t, s); n != 1 {
+			t.Errorf("afterwards there are %d runs, want 1", n)
 		}
-		if n := runsIn(t, s); n != 0 {
-			t.Errorf("afterwards there are %d runs, want none", n)
-		}
+		must(t, begin(t.Context(), s, exportops.LogCleanup))
 	})
-	t.Run("keeps_what_came_before_a_failure_inside_it", func(t *testing.T) {
-		err := s.Rehearse(t.Context(), func(play exportops.Store) error {
+	t.Run("keeps_what_came_before_a_transaction_that_failed_inside_it", func(t *testing.T) {
+		s := open(t)
+		err := s.rehearse(t.Context(), func(play *Store) error {
 			if err := begin(t.Context(), play, exportops.FileCleanup); err != nil {
 				return err
 			}
@@ -62,11 +67,10 @@ func TestRehearsal(t *testing.T) {
 			if err := play.Renew(t.Context(), exportops.Checkpoint{Fence: fence}); !errors.Is(err, exportops.ErrFenced) {
 				t.Errorf("got %v, want it fenced", err)
 			}
-			bad := metricOf(exportops.NewID(), exportops.Completed, -1) // which the database refuses
-			if _, err := play.RecordMetrics(t.Context(), []exportops.Metric{bad}); err == nil {
-				t.Error("an impossible attempt was taken")
+			if _, err := play.Run(t.Context(), "'"); err == nil {
+				t.Error("there is a run of no id")
 			}
-			if n := runsIn(t, play); n != 1 {
+			if n := runs(t, play); n != 1 {
 				t.Errorf("there are %d runs, want 1", n)
 			}
 			return errAct
@@ -74,36 +78,30 @@ func TestRehearsal(t *testing.T) {
 		if !errors.Is(err, errAct) {
 			t.Errorf("got %v", err)
 		}
+		free(t, s)
 	})
-	t.Run("answers_while_a_stream_is_read", func(t *testing.T) {
-		err := s.Rehearse(t.Context(), func(play exportops.Store) error {
-			m := metricOf(exportops.NewID(), exportops.Completed, 1)
-			if _, err := play.RecordMetrics(t.Context(), []exportops.Metric{m, metricOf(exportops.NewID(), exportops.Completed, 1)}); err != nil {
-				return err
+	t.Run("several_at_once_take_turns", func(t *testing.T) {
+		s := open(t)
+		must(t, s.rehearse(t.Context(), func(play *Store) error {
+			errs := make(chan error)
+			for range 8 {
+				go func() {
+					_, _, err := play.Runs(t.Context(), exportops.RunFilter{})
+					errs <- err
+				}()
 			}
-			n := 0
-			span := exportops.Span{From: m.Timestamp.Hour(), To: exportops.At(m.Timestamp.Add(time.Hour))}
-			for _, err := range play.Outcomes(t.Context(), span) {
-				if err != nil {
-					return err
+			for range 8 {
+				if err := <-errs; err != nil {
+					t.Error(err)
 				}
-				n++
-				if n := runsIn(t, play); n != 0 {
-					t.Errorf("there are %d runs", n)
-				}
-			}
-			if n != 2 {
-				t.Errorf("%d outcomes, want 2", n)
 			}
 			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))
 	})
 	t.Run("rolls_back_when_its_context_ends", func(t *testing.T) {
+		s := open(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		err := s.Rehearse(ctx, func(play exportops.Store) error {
+		err := s.rehearse(ctx, func(play *Store) error {
 			if err := begin(ctx, play, exportops.FileCleanup); err != nil {
 				return err
 			}
@@ -113,29 +111,21 @@ func TestRehearsal(t *testing.T) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
-		if n := runsIn(t, s); n != 0 {
-			t.Errorf("afterwards there are %d runs, want none", n)
-		}
+		free(t, s)
 	})
 	t.Run("rolls_back_when_it_panics", func(t *testing.T) {
+		s := open(t)
 		func() {
 			defer func() {
 				if recover() == nil {
 					t.Error("the panic was swallowed")
 				}
 			}()
-			_ = s.Rehearse(t.Context(), func(play exportops.Store) error {
-				if err := begin(t.Context(), play, exportops.FileCleanup); err != nil {
-					return err
-				}
+			_ = s.rehearse(t.Context(), func(play *Store) error {
+				must(t, begin(t.Context(), play, exportops.FileCleanup))
 				panic("a programmer's mistake")
 			})
 		}()
-		if n := runsIn(t, s); n != 0 {
-			t.Errorf("afterwards there are %d runs, want none", n)
-		}
-		if err := begin(t.Context(), s, exportops.FileCleanup); err != nil {
-			t.Errorf("the lane is not free afterwards: %v", err)
-		}
+		free(t, s)
 	})
 }

@@ -6,14 +6,17 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/exportops/exportops"
 )
@@ -23,78 +26,51 @@ const DefaultTable = "public.export_logs"
 
 // Options says which database to open and how.
 type Options struct {
-	URL              string // postgres://…
-	Table            string // that holds the export logs, schema.table; "" means DefaultTable
-	PoolSize         int    // connections; 0 means ten
-	LockTimeout      time.Duration
-	StatementTimeout time.Duration
+	URL              string        // postgres://…
+	Table            string        // that holds the export logs, schema.table; "" means DefaultTable
+	PoolSize         int           // connections; 0 means ten
+	LockTimeout      time.Duration // how long a statement waits for a lock; 0 means five seconds
+	StatementTimeout time.Duration // how long a statement may take; 0 means a minute
 }
 
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	pool     *pgxpool.Pool
-	table    string // as configured
-	view     bool   // it is a view
-	settings string // what each transaction begins with
-
-	downloads bool // the table has a downloaded_count: older installs lack it
-
-	name, database, role string // for people
-	stage                *stage // in a rehearsal, else nil
-
+	stage    *stage // where everything happens in a rehearsal; nil otherwise
+	opened   Options
+	table    string         // as configured, with its schema
+	place    pgx.Identifier // of the table
 	replacer *strings.Replacer
+
+	view      bool // the table is a view
+	downloads bool // it has a downloaded_count
 }
 
 var _ exportops.Database = (*Store)(nil)
 
-// What a connection may take, and the least connections: who migrates waits on
-// one and works on another.
-const (
-	connectTimeout = 10 * time.Second
-	poolLeast      = 2
-	poolUsual      = 10
-)
+// Open opens the database. It is KindUnavailable when that cannot be reached or
+// refuses us, and KindInvalid for a name of a table that is none. Call Migrate
+// or Ready before anything else.
+func Open(ctx context.Context, o Options) (*Store, error) { return open(ctx, o, nil) }
 
-// Open opens the database. It is KindInvalid for a URL that cannot be read, and
-// KindUnavailable for a server that cannot be used. Call Migrate or Ready before
-// anything else.
-func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Table == "" {
-		o.Table = DefaultTable
+// open is Open; a tracer sees every statement.
+func open(ctx context.Context, o Options, tracer pgx.QueryTracer) (*Store, error) {
+	o = o.withDefaults()
+	s := &Store{opened: o, table: o.Table}
+	schema, name, ok := strings.Cut(o.Table, ".")
+	if !ok || schema == "" || name == "" || strings.Contains(name, ".") || schema == "exportops" {
+		return nil, exportops.Invalid("EXPORT_LOGS_TABLE", "%q is not the name of a table of yours, such as %s", o.Table, DefaultTable)
 	}
-	if !strings.Contains(o.Table, ".") {
-		o.Table = "public." + o.Table
+	s.place = pgx.Identifier{schema, name}
+	cfg, err := o.config()
+	if err != nil {
+		return nil, err
 	}
-	cfg, err := pgxpool.ParseConfig(o.URL)
-	if err != nil { // which repeats the URL, and the password with it
-		return nil, exportops.Invalid(databaseURL, "it cannot be read as a postgres:// URL")
-	}
-	c := cfg.ConnConfig
-	// What is prepared would be missing on the next connection that a pooler gives.
-	c.DefaultQueryExecMode, c.StatementCacheCapacity, c.DescriptionCacheCapacity = pgx.QueryExecModeExec, 0, 0
-	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = connectTimeout
-	}
-	if c.RuntimeParams["application_name"] == "" {
-		c.RuntimeParams["application_name"] = "exportops"
-	}
-	cfg.MaxConns = poolUsual
-	if o.PoolSize > 0 {
-		cfg.MaxConns = int32(max(o.PoolSize, poolLeast))
-	}
-	if o.LockTimeout == 0 {
-		o.LockTimeout = 5 * time.Second
-	}
-	if o.StatementTimeout == 0 {
-		o.StatementTimeout = time.Minute
-	}
-	s := &Store{
-		table: o.Table, settings: settings(o.LockTimeout, o.StatementTimeout), database: c.Database, role: c.User,
-		name: fmt.Sprintf("postgres://%s@%s/%s", c.User, net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), c.Database),
-	}
+	cfg.ConnConfig.Tracer = tracer
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
-		return nil, s.explain(fmt.Errorf("open %s: %w", s.name, err))
+		return nil, fmt.Errorf("open a pool of connections: %w", err)
 	}
+	s.learned(false, false)
 	if err := s.learnTable(ctx); err != nil {
 		s.pool.Close()
 		return nil, err
@@ -102,24 +78,75 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Name implements exportops.Database.
-func (s *Store) Name() string { return s.name }
-
-// learnTable finds out what the table at hand is.
-func (s *Store) learnTable(ctx context.Context) error {
-	name := pgx.Identifier(strings.Split(s.table, ".")).Sanitize()
-	s.replacer = strings.NewReplacer("{logs}", name) // until it is known
-	err := s.reading(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SELECT coalesce(bool_or(c.relkind = 'v'), false), coalesce(bool_or(a.attnum IS NOT NULL), false)
-			FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'downloaded_count' AND NOT a.attisdropped
-			WHERE c.oid = to_regclass($1)`, name).Scan(&s.view, &s.downloads)
-	})
-	downloaded := "0"
-	if s.downloads {
-		downloaded = "coalesce(e.downloaded_count, 0)"
+func (o Options) withDefaults() Options {
+	if o.Table == "" {
+		o.Table = DefaultTable
 	}
-	s.replacer = strings.NewReplacer("{logs}", name, "{downloaded}", downloaded)
-	return err
+	if o.PoolSize <= 0 {
+		o.PoolSize = 10
+	}
+	if o.LockTimeout <= 0 {
+		o.LockTimeout = 5 * time.Second
+	}
+	if o.StatementTimeout <= 0 {
+		o.StatementTimeout = time.Minute
+	}
+	return o
+}
+
+// config reads the URL. What is wrong with it is not repeated: it may hold a
+// password.
+func (o Options) config() (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, exportops.Invalid("DATABASE_URL",
+			"it cannot be read; use postgres://user:password@host:5432/database, with special characters of the password as %%21 and so on")
+	}
+	// Behind a transaction pooler the next statement may meet another server
+	// process, which knows nothing of what was prepared.
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	cfg.MaxConns = int32(min(o.PoolSize, 1<<15)) //nolint:gosec // bounded
+	// The job engine reads times as text. Poolers keep these two of each client.
+	cfg.ConnConfig.RuntimeParams["datestyle"] = "ISO"
+	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	if cfg.ConnConfig.RuntimeParams["application_name"] == "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = "exportops"
+	}
+	if cfg.ConnConfig.ConnectTimeout == 0 {
+		cfg.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
+	return cfg, nil
+}
+
+// learnTable finds out what the table at hand is and offers: older installs have
+// no downloaded_count.
+func (s *Store) learnTable(ctx context.Context) error {
+	var view, downloads bool
+	err := s.reading(ctx, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `
+			SELECT coalesce(bool_or(c.relkind = 'v'), false), coalesce(bool_or(EXISTS (SELECT 1 FROM pg_attribute a
+				WHERE a.attrelid = c.oid AND a.attname = 'downloaded_count' AND NOT a.attisdropped)), false)
+			FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = $1 AND c.relname = $2`, s.place[0], s.place[1]).Scan(&view, &downloads)
+		if err != nil {
+			return fmt.Errorf("look at table %s: %w", s.table, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.learned(view, downloads)
+	return nil
+}
+
+func (s *Store) learned(view, downloads bool) {
+	count := "0"
+	if downloads {
+		count = "coalesce(e.downloaded_count, 0)"
+	}
+	s.view, s.downloads = view, downloads
+	s.replacer = strings.NewReplacer("{logs}", s.place.Sanitize(), "{downloaded}", count)
 }
 
 // Close closes the database. No operation may be under way.
@@ -128,9 +155,27 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Name implements exportops.Database.
+func (s *Store) Name() string { return nameOf(s.pool.Config().ConnConfig) }
+
+func nameOf(c *pgx.ConnConfig) string {
+	u := url.URL{Scheme: "postgres", Host: net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))), Path: "/" + c.Database}
+	if strings.HasPrefix(c.Host, "/") { // the folder of a socket
+		u.Host, u.RawQuery = "", url.Values{"host": {c.Host}}.Encode()
+	}
+	return u.String()
+}
+
+// JobPool gives a job engine connections of the same pool. Closing it leaves the
+// pool open.
+func (s *Store) JobPool() *sql.DB { return stdlib.OpenDBFromPool(s.pool) }
+
+// role is who we log in as.
+func (s *Store) role() string { return s.pool.Config().ConnConfig.User }
+
 // sql puts the names that depend on the installation into a query: {logs} is
 // the table of the export logs, {downloaded} its downloaded_count or, in older
-// installs, 0.
+// installs, 0, of a row e.
 func (s *Store) sql(query string) string { return s.replacer.Replace(query) }
 
 // pageSize applies the default and the bound of a list's page.

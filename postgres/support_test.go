@@ -66,8 +66,8 @@ func newDatabase(t testing.TB) string {
 	if template.name == "" {
 		name := fmt.Sprintf("exportops_template_%d", os.Getpid())
 		run(t, server, `CREATE DATABASE `+name)
-		migrate(t, withDatabase(t, server, name))
 		template.name = name
+		migrated(t, withDatabase(t, server, name))
 	}
 	name := "exportops_" + strings.ReplaceAll(exportops.NewID(), "-", "")
 	run(t, server, `CREATE DATABASE `+name+` TEMPLATE `+template.name)
@@ -75,8 +75,17 @@ func newDatabase(t testing.TB) string {
 	return withDatabase(t, server, name)
 }
 
-// migrate gives a database everything, as an operator would.
-func migrate(t testing.TB, url string) {
+// emptyDatabase makes a database with nothing in it, and drops it in the end.
+func emptyDatabase(t testing.TB) string {
+	t.Helper()
+	server, name := serverURL(t), "exportops_"+strings.ReplaceAll(exportops.NewID(), "-", "")
+	run(t, server, `CREATE DATABASE `+name)
+	t.Cleanup(func() { run(t, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
+	return withDatabase(t, server, name)
+}
+
+// migrated makes our tables and the application's.
+func migrated(t testing.TB, url string) {
 	t.Helper()
 	s, err := Open(t.Context(), Options{URL: url})
 	if err != nil {
@@ -89,15 +98,6 @@ func migrate(t testing.TB, url string) {
 	if _, err := s.CreateExportLogs(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// emptyDatabase makes a database without anything in it, and drops it in the end.
-func emptyDatabase(t testing.TB) string {
-	t.Helper()
-	server, name := serverURL(t), "exportops_"+strings.ReplaceAll(exportops.NewID(), "-", "")
-	run(t, server, `CREATE DATABASE `+name)
-	t.Cleanup(func() { run(t, server, `DROP DATABASE `+name+` WITH (FORCE)`) })
-	return withDatabase(t, server, name)
 }
 
 func TestMain(m *testing.M) {

@@ -13,43 +13,46 @@ import (
 
 // The classes of our transaction-scoped advisory locks.
 const (
-	lockHolds = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
-	lockKeys  = 0x65786f32 // with the hash of an Idempotency-Key
-
+	lockHolds   = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
+	lockKeys    = 0x65786f32 // with the hash of an Idempotency-Key
 	lockExports = 0x65786f33 // with a number that some exports share: who decides what they count as
-	lockSchema  = 0x65786f34 // who migrates
+	lockSchema  = 0x65786f34 // whoever changes the schema
 )
 
-// settings is the statement that each transaction begins with: behind a pooler
-// nothing outlasts it. Rows that row level security hides are an error, not
-// nothing; times are printed in one way; whoever opens a cursor reads all of it.
-func settings(lock, statement time.Duration) string {
-	return fmt.Sprintf(`SELECT set_config('lock_timeout', '%d', true), set_config('statement_timeout', '%d', true),
-		set_config('row_security', 'off', true), set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
-		set_config('cursor_tuple_fraction', '1', true)`,
-		lock.Milliseconds(), statement.Milliseconds())
+// opening is what each transaction begins with, in one round trip: behind a
+// pooler nothing outlasts it. Rows that row level security hides are an error,
+// not nothing; times and bytes are printed in one way, whatever the server is
+// set to; whoever opens a cursor reads all of it. The search path stays, because
+// triggers of the application run in it; and whether it may write is the server's
+// to say, which may protect a full disk.
+func opening(mode string, lock, statement time.Duration) string {
+	return fmt.Sprintf(`BEGIN %s; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;
+		SET LOCAL row_security = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO';
+		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL cursor_tuple_fraction = 1`,
+		mode, lock.Milliseconds(), statement.Milliseconds())
 }
 
 // tx runs fn in a transaction.
 func (s *Store) tx(ctx context.Context, fn func(pgx.Tx) error) error {
-	return s.begin(ctx, pgx.TxOptions{}, fn)
+	return s.begin(ctx, opening("", s.opened.LockTimeout, s.opened.StatementTimeout), fn)
 }
 
 // reading runs fn in a transaction that cannot write.
 func (s *Store) reading(ctx context.Context, fn func(pgx.Tx) error) error {
-	return s.begin(ctx, pgx.TxOptions{AccessMode: pgx.ReadOnly}, fn)
+	return s.begin(ctx, opening("READ ONLY", s.opened.LockTimeout, s.opened.StatementTimeout), fn)
 }
 
-func (s *Store) begin(ctx context.Context, o pgx.TxOptions, fn func(pgx.Tx) error) error {
+// streaming is reading for statements whose rows somebody consumes as they come,
+// or that look at a whole table: their time is bounded by ctx alone.
+func (s *Store) streaming(ctx context.Context, fn func(pgx.Tx) error) error {
+	return s.begin(ctx, opening("READ ONLY", s.opened.LockTimeout, 0), fn)
+}
+
+func (s *Store) begin(ctx context.Context, begin string, fn func(pgx.Tx) error) error {
 	if s.stage != nil {
-		return s.explain(s.stage.within(ctx, fn))
+		return s.explain(s.stage.begin(ctx, fn))
 	}
-	return s.explain(pgx.BeginTxFunc(ctx, s.pool, o, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, s.settings); err != nil {
-			return fmt.Errorf("begin: %w", err)
-		}
-		return fn(tx)
-	}))
+	return s.explain(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: begin}, fn))
 }
 
 // fenced runs fn in a transaction of a run: it commits only while the run is

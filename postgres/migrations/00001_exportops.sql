@@ -1,5 +1,4 @@
 -- +goose Up
-CREATE SCHEMA IF NOT EXISTS exportops;
 
 -- What one attempt of an export measured.
 CREATE TABLE exportops.export_metrics (
@@ -169,4 +168,5 @@ CREATE INDEX deletions_failed ON exportops.deletions (state) WHERE state IN ('fa
 CREATE UNIQUE INDEX deletions_chain ON exportops.deletions (chain_day, chain_seq) WHERE chain_day IS NOT NULL;
 
 -- +goose Down
-DROP SCHEMA exportops CASCADE;
+DROP TABLE exportops.deletions, exportops.schedules, exportops.run_keys, exportops.workers, exportops.runs, exportops.rollup_errors,
+    exportops.rollup_users, exportops.rollups, exportops.rollup_days, exportops.rollup_hours, exportops.export_metrics;

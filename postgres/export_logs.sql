@@ -1,3 +1,6 @@
+-- The application's table, made only where it is missing. {logs} is its name,
+-- {name} what the names of its indexes begin with, {touch} the function of its
+-- trigger.
 CREATE TABLE {logs} (
     id                 uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
     export_id          uuid        NOT NULL UNIQUE,
@@ -16,13 +19,13 @@ CREATE TABLE {logs} (
     updated_at         timestamptz NOT NULL DEFAULT now(),
     downloaded_count   integer     DEFAULT 0
 );
-CREATE INDEX {index_user_id} ON {logs} (user_id);
-CREATE INDEX {index_timestamp} ON {logs} (timestamp DESC);
-CREATE INDEX {index_status} ON {logs} (status);
-CREATE INDEX {index_format} ON {logs} (format);
-CREATE INDEX {index_expires_at} ON {logs} (expires_at);
+CREATE INDEX {name:user_id} ON {logs} (user_id);
+CREATE INDEX {name:timestamp} ON {logs} (timestamp DESC);
+CREATE INDEX {name:status} ON {logs} (status);
+CREATE INDEX {name:format} ON {logs} (format);
+CREATE INDEX {name:expires_at} ON {logs} (expires_at);
 
--- Who sets updated_at means it; everybody else's changes are of now.
+-- An update that sets updated_at itself keeps what it set.
 CREATE FUNCTION {touch}() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
     IF NEW.updated_at IS NOT DISTINCT FROM OLD.updated_at THEN
@@ -31,4 +34,5 @@ BEGIN
     RETURN NEW;
 END
 $$;
-CREATE TRIGGER updated_at BEFORE UPDATE ON {logs} FOR EACH ROW EXECUTE FUNCTION {touch}();
+CREATE TRIGGER {name:updated_at} BEFORE UPDATE ON {logs}
+    FOR EACH ROW EXECUTE FUNCTION {touch}();
