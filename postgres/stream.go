@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// fetchMost is how many rows of a stream are fetched at once: memory is flat,
-// and each fetch has all the time that a statement may take.
+// fetchMost is how many rows of a stream are fetched at once, so that memory is
+// flat.
 const fetchMost = 2000
 
 // stream yields what the rows of a query say, as they are read. scan is false
@@ -19,7 +19,7 @@ func stream[T any](ctx context.Context, s *Store, what, query string, args []any
 	scan func(pgx.Rows) (T, bool, error),
 ) iter.Seq2[T, error] {
 	read := func(yield func(T) bool) error {
-		return s.reading(ctx, func(tx pgx.Tx) error {
+		return s.streaming(ctx, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `DECLARE stream NO SCROLL CURSOR FOR `+s.sql(query), args...); err != nil {
 				return err
 			}
