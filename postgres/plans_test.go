@@ -72,7 +72,7 @@ var usual = []string{
 	`INSERT INTO exportops.export_metrics (export_id, user_id, format, status, attempt, source, conversation_count, duration_ms,
 			timestamp, received_at, outcome, counted_hour)
 		SELECT e.export_id, e.user_id, e.format, CASE e.status WHEN 'failed' THEN 'failed' ELSE 'completed' END, 1,
-			CASE WHEN ascii(e.export_id::text) % 2 = 0 THEN 'measured' ELSE 'observed' END, 10, 2000, e.timestamp, e.timestamp, true,
+			CASE WHEN ascii(e.export_id::text) % 2 = 0 THEN 'measured' ELSE 'observed' END, 10, 2000, e.timestamp, e.created_at, true,
 			date_trunc('hour', e.timestamp, 'UTC') FROM public.export_logs e WHERE e.status <> 'queued'`,
 	`INSERT INTO exportops.rollup_hours (start, version, clean)
 		SELECT DISTINCT date_trunc('hour', e.timestamp, 'UTC'), 1, true FROM public.export_logs e`,

@@ -9,6 +9,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	serverURL(t) // skips all of it, where there is none
 	d := databases{owner: t}
 	storetest.Run(t, func(t testing.TB) storetest.Fixture {
 		s := openStore(t, d.empty(t))
@@ -23,6 +24,7 @@ func TestConformanceThroughPgBouncer(t *testing.T) {
 	if pooler == "" {
 		t.Skip("EXPORTOPS_TEST_PGBOUNCER names no pooler")
 	}
+	serverURL(t)
 	d := databases{owner: t}
 	storetest.Run(t, func(t testing.TB) storetest.Fixture {
 		s := openStore(t, withDatabase(t, pooler, databaseOf(t, d.empty(t))))
