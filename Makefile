@@ -9,7 +9,7 @@ LINT := $(BIN)/golangci-lint
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # What the tests run against, and the backends whose conformance must be shown.
 SERVERS := postgres pgbouncer s3 supabase
-BACKENDS := sqlite disk
+BACKENDS := sqlite disk postgres postgres-pgbouncer s3 supabase
 
 FUZZTIME ?= 20s
 ARGS ?=

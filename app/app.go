@@ -78,12 +78,12 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 			return nil, err
 		}
 	}
-	files, closeFiles, err := OpenFiles(ctx, c)
+	files, err := OpenFiles(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	a.Files = files
-	a.undo = append(a.undo, closeFiles)
+	a.undo = append(a.undo, files.Close)
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})

@@ -8,19 +8,43 @@ import (
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/disk"
+	"github.com/exportops/exportops/s3"
+	"github.com/exportops/exportops/supabase"
 )
 
-// OpenFiles opens the storage that the settings name. It must be closed after
-// use.
-func OpenFiles(_ context.Context, c config.Config) (files exportops.FileStore, closeFiles func() error, err error) {
-	if c.Storage.Root == "" {
-		return nil, nil, exportops.Invalid("EXPORT_STORAGE_URL", "this version keeps export files in a folder; %s is not in it yet", c.Storage.Name())
+// Files is an open storage.
+type Files interface {
+	exportops.FileStore
+	Close() error
+}
+
+// OpenFiles opens the storage that the settings name. Close it.
+func OpenFiles(ctx context.Context, c config.Config) (Files, error) {
+	switch st := c.Storage; {
+	case st.S3 != nil:
+		f, err := s3.Open(ctx, s3.Options{
+			Bucket: st.Bucket, Prefix: st.Prefix, Endpoint: st.S3.Endpoint, Region: st.S3.Region,
+			PathStyle: st.S3.PathStyle, VerifyFull: st.S3.VerifyFull, DeleteVersions: st.S3.DeleteVersions,
+			Encryption: st.S3.Encryption, KMSKey: st.S3.KMSKey,
+		})
+		return opened(f, err)
+	case st.Supabase != nil:
+		f, err := supabase.Open(ctx, supabase.Options{
+			URL: st.Supabase.URL, Key: st.Supabase.Key.Reveal(), Bucket: st.Bucket, Prefix: st.Prefix,
+		})
+		return opened(f, err)
+	default:
+		f, err := disk.Open(st.Root)
+		return opened(f, err)
 	}
-	d, err := disk.Open(c.Storage.Root)
+}
+
+// opened keeps a nil of a type of its own from passing for a store.
+func opened[F Files](f F, err error) (Files, error) {
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return d, d.Close, nil
+	return f, nil
 }
 
 // createFiles makes the folder where it is missing.

@@ -25,7 +25,7 @@ func SelfTest(ctx context.Context, c config.Config, report func(name string, err
 		t.broken = err
 		return t.all(report)
 	}
-	files, closeFiles, err := OpenFiles(ctx, c)
+	files, err := OpenFiles(ctx, c)
 	if err == nil {
 		t.files = files
 		t.empty, err = files.Check(ctx)
@@ -43,7 +43,7 @@ func SelfTest(ctx context.Context, c config.Config, report func(name string, err
 		err = t.all(report)
 	}
 	if t.files != nil {
-		err = errors.Join(err, closeFiles())
+		err = errors.Join(err, files.Close())
 	}
 	return errors.Join(err, store.Close())
 }

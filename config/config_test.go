@@ -64,11 +64,11 @@ func TestValuesAreRead(t *testing.T) {
 		"table of a schema": {func(s *config.Settings) { s.DatabaseURL, s.LogsTable = "postgres://h/d", "app.Logs" }, func(c config.Config) any { return c.LogsTable }, "app.Logs"},
 		"object storage": {
 			func(s *config.Settings) {
-				s.StorageURL = "s3://b/a/c?endpoint=http://h:9000/x&region=eu&path_style=false&verify=full&sse=aws:kms&sse_kms_key_id=k"
+				s.StorageURL = "s3://b/a/c?endpoint=http://h:9000/x&region=eu&path_style=false&verify=full&versions=delete&sse=aws:kms&sse_kms_key_id=k"
 			},
 			func(c config.Config) any { return c.Storage },
 			config.Storage{Bucket: "b", Prefix: "a/c/", S3: &config.S3{
-				Endpoint: "http://h:9000/x", Region: "eu", VerifyFull: true, Encryption: "aws:kms", KMSKey: "k",
+				Endpoint: "http://h:9000/x", Region: "eu", VerifyFull: true, DeleteVersions: true, Encryption: "aws:kms", KMSKey: "k",
 			}},
 		},
 		"its hosts": {
@@ -78,7 +78,7 @@ func TestValuesAreRead(t *testing.T) {
 			func(c config.Config) any { return c.Hosts },
 			[]string{"http://h:9000/x", "p.supabase.co"},
 		},
-		"hosts of AWS": {func(s *config.Settings) { s.StorageURL = "s3://b" }, func(c config.Config) any { return c.Hosts }, []string{"s3.us-east-1.amazonaws.com", "s3.amazonaws.com"}},
+		"hosts of AWS": {func(s *config.Settings) { s.StorageURL = "s3://b?region=eu-west-1" }, func(c config.Config) any { return c.Hosts }, []string{"s3.amazonaws.com", "s3.eu-west-1.amazonaws.com"}},
 		"project": {
 			func(s *config.Settings) {
 				s.StorageURL, s.SupabaseURL, s.SupabaseKey = "supabase://b/a", "https://p.supabase.co/", "k"

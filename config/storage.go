@@ -22,12 +22,13 @@ type Storage struct {
 // S3 is a service that speaks S3's protocol. Credentials come by the usual
 // chain: the environment, the shared files, the machine's role.
 type S3 struct {
-	Endpoint   string // URL, with its base path; "" for AWS
-	Region     string
-	PathStyle  bool
-	VerifyFull bool   // look before and after a deletion, instead of believing the answer
-	Encryption string // of what we write: "", AES256 or aws:kms
-	KMSKey     string // for aws:kms; "" for the bucket's own
+	Endpoint       string // URL, with its base path; "" for AWS
+	Region         string // "" for what the environment says
+	PathStyle      bool
+	VerifyFull     bool   // look before and after a deletion, instead of believing the answer
+	DeleteVersions bool   // delete every version of a file where the bucket keeps them
+	Encryption     string // of what we write: "", AES256 or aws:kms
+	KMSKey         string // for aws:kms; "" for the bucket's own
 }
 
 // Supabase is a project's Storage, by its REST API.
@@ -49,16 +50,14 @@ func (s Storage) Hosts(supabaseURL string) []string {
 	case s.S3 != nil && s.S3.Endpoint != "":
 		add(s.S3.Endpoint)
 	case s.S3 != nil:
-		hosts = append(hosts, "s3."+s.S3.Region+".amazonaws.com")
-		if s.S3.Region == defaultRegion {
-			hosts = append(hosts, "s3.amazonaws.com")
+		hosts = append(hosts, "s3.amazonaws.com")
+		if s.S3.Region != "" {
+			hosts = append(hosts, "s3."+s.S3.Region+".amazonaws.com")
 		}
 	}
 	add(supabaseURL)
 	return hosts
 }
-
-const defaultRegion = "us-east-1"
 
 const storageSetting = "EXPORT_STORAGE_URL"
 
@@ -132,8 +131,8 @@ func (s Settings) s3(rest string, query url.Values) (Storage, error) {
 		return st, err
 	}
 	const hint = "it takes endpoint=<http or https URL>, region=<name>, path_style=true|false, verify=full, " +
-		"sse=AES256|aws:kms and sse_kms_key_id=<id>"
-	x := &S3{Region: defaultRegion, PathStyle: query.Get("endpoint") != ""}
+		"versions=delete, sse=AES256|aws:kms and sse_kms_key_id=<id>"
+	x := &S3{PathStyle: query.Get("endpoint") != ""}
 	for key := range query {
 		v := query.Get(key)
 		ok := v != ""
@@ -149,6 +148,9 @@ func (s Settings) s3(rest string, query url.Values) (Storage, error) {
 		case "verify":
 			x.VerifyFull = v == "full"
 			ok = x.VerifyFull
+		case "versions":
+			x.DeleteVersions = v == "delete"
+			ok = x.DeleteVersions
 		case "sse":
 			x.Encryption = v
 			ok = slices.Contains([]string{"AES256", "aws:kms"}, v)

@@ -19,7 +19,7 @@ func (w *world) dueAtScale(n, due int) {
 	w.Helper()
 	w.now(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, file_size, status,
 			file_url, expires_at, created_at, updated_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), t.at, 'csv', '{"scope":"all"}', 10, 1000, 'completed', 'a/' || i,
+		SELECT gen_random_uuid() AS export, gen_random_uuid() AS owner, t.at, 'csv', '{"scope":"all"}', 10, 1000, 'completed', 'a/' || i,
 			t.at + interval '24 hours' + interval '1 microsecond', t.at, t.at + interval '2 seconds'
 		FROM generate_series(1, $1::int) i
 			CROSS JOIN LATERAL (SELECT $3::timestamptz - interval '24 hours' + (i - $2::int) * interval '1 second' AS at) t`,
@@ -70,19 +70,19 @@ func (w *world) oldLogs(n int) {
 	w.Helper()
 	w.now(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, file_size, status,
 			file_url, expires_at, created_at, updated_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), t.at, 'csv', '{"scope":"all"}', 10, 1000, 'expired',
+		SELECT gen_random_uuid() AS export, gen_random_uuid() AS owner, t.at, 'csv', '{"scope":"all"}', 10, 1000, 'expired',
 			CASE WHEN i % 10 = 0 THEN 'a/' || i END, t.at + interval '24 hours', t.at, t.at + interval '2 seconds'
 		FROM generate_series(1, $1::int) i
 			CROSS JOIN LATERAL (SELECT $2::timestamptz - i * interval '1 second' AS at) t`, n, noon.String())
 	w.now(`INSERT INTO exportops.export_metrics (export_id, user_id, format, status, attempt, source, conversation_count, duration_ms,
 			timestamp, received_at, outcome, counted_hour)
-		SELECT e.export_id, e.user_id, e.format, 'completed', 1, 'measured', 10, 2000, e.timestamp, e.timestamp, true,
+		SELECT e.export_id, e.user_id, e.format, 'completed', 1, 'measured', 10, 2000, e.timestamp, e.timestamp AS received, true,
 			date_trunc('hour', e.timestamp, 'UTC') FROM public.export_logs e`)
 	w.now(`INSERT INTO exportops.rollup_hours (start, version, clean)
 		SELECT DISTINCT date_trunc('hour', e.timestamp, 'UTC'), 1, true FROM public.export_logs e`)
 	w.now(`INSERT INTO exportops.deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at, row_status,
 			run_id, token, attempts, claimed_at, finished_at)
-		SELECT e.export_id, e.user_id, 'expiry', 'deleted', 's', 'b', e.file_url, e.file_url, e.expires_at, 'completed', 'r', 1, 1,
+		SELECT e.export_id, e.user_id, 'expiry', 'deleted', 's', 'b', e.file_url AS key, e.file_url, e.expires_at, 'completed', 'r', 1, 1,
 			e.expires_at, e.expires_at FROM public.export_logs e WHERE e.file_url IS NOT NULL`)
 	w.analyzed()
 }

@@ -155,11 +155,11 @@ func claimAll(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, r exportop
 		}
 		claim := claimOf(c, r, page.Candidates[i], d)
 		if claim.State == exportops.DeletionClaimed {
-			if key := claim.Bucket + "\x00" + claim.Key; taken[key] {
+			key := claim.Bucket + "\x00" + claim.Key
+			if taken[key] {
 				continue
-			} else {
-				taken[key] = true
 			}
+			taken[key] = true
 		}
 		at[&claim] = i
 		if claim.ID == 0 {

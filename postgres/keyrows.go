@@ -23,26 +23,8 @@ func (s *Store) KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exp
 		query += ` AND e.timestamp >= $1::timestamptz`
 		args = append(args, since.String())
 	}
-	return func(yield func(exportops.KeyRow, error) bool) {
-		err := s.reading(ctx, func(tx pgx.Tx) error {
-			rows, err := tx.Query(ctx, s.sql(query), args...)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				var k exportops.KeyRow
-				if err := rows.Scan(&k.ExportID, &k.UserID, (*string)(&k.Status), &k.FileURL); err != nil {
-					return err
-				}
-				if !yield(k, nil) {
-					return errEnough
-				}
-			}
-			return rows.Err()
-		})
-		if err != nil && !errors.Is(err, errEnough) {
-			yield(exportops.KeyRow{}, err)
-		}
-	}
+	return stream(ctx, s, "read keys", query, args, func(rows pgx.Rows) (k exportops.KeyRow, says bool, err error) {
+		err = rows.Scan(&k.ExportID, &k.UserID, (*string)(&k.Status), &k.FileURL)
+		return k, true, err
+	})
 }

@@ -118,16 +118,13 @@ func (d *logDeletion) lockSame(ctx context.Context) error {
 // has not confirmed to be gone. Claims lock the row, so that none can come
 // between the lock and this look.
 func (d *logDeletion) dropClaimed(ctx context.Context) error {
-	var exports []*string
-	var priors []int64
 	at := d.going()
-	for _, i := range at {
+	exports, priors := make([]*string, len(at)), make([]int64, len(at))
+	for n, i := range at {
 		r := d.rows[i]
-		var prior int64
-		if r.Prior != nil {
-			prior = r.Prior.ID
+		if exports[n] = nullText(r.ExportID); r.Prior != nil {
+			priors[n] = r.Prior.ID
 		}
-		exports, priors = append(exports, nullText(r.ExportID)), append(priors, prior)
 	}
 	return d.drop(ctx, "look for claims", `
 		SELECT g.at FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS g (at, export_id, prior)
@@ -221,9 +218,10 @@ func (d *logDeletion) dropUncounted(ctx context.Context) error {
 
 // delete deletes what is left, and seals the hours that lose a row.
 func (d *logDeletion) delete(ctx context.Context) error {
-	var ids, exports []string
-	for _, i := range d.going() {
-		ids, exports = append(ids, d.rows[i].ID), append(exports, d.rows[i].ExportID)
+	at := d.going()
+	ids, exports := make([]string, len(at)), make([]string, len(at))
+	for n, i := range at {
+		ids[n], exports[n] = d.rows[i].ID, d.rows[i].ExportID
 	}
 	if len(ids) == 0 {
 		return nil

@@ -12,7 +12,7 @@ func (w *world) rolledUp(n int) {
 	w.Helper()
 	w.now(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status,
 			file_url, expires_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), '2025-10-31T11:00:00Z'::timestamptz + i * interval '1 second', 'csv', '{}', 1,
+		SELECT gen_random_uuid() AS export, gen_random_uuid() AS owner, '2025-10-31T11:00:00Z'::timestamptz + i * interval '1 second', 'csv', '{}', 1,
 			'expired', 'a/' || i, '2025-10-31T11:30:00Z' FROM generate_series(1, $1) i`, n)
 	w.now(`INSERT INTO exportops.export_metrics (export_id, user_id, format, status, attempt, source, conversation_count,
 			timestamp, received_at, outcome, counted_hour)
@@ -21,7 +21,7 @@ func (w *world) rolledUp(n int) {
 	w.now(`INSERT INTO exportops.rollup_hours (start, version, clean) VALUES ('2025-10-31T11:00:00Z', 3, true)`)
 	w.now(`INSERT INTO exportops.deletions (export_id, mode, state, store, bucket, key, file_url, expires_at, row_status, run_id,
 			token, attempts, claimed_at, finished_at)
-		SELECT e.export_id, 'expiry', 'deleted', 's', 'b', e.file_url, e.file_url, e.expires_at, 'completed', 'r', 1, 1, now(), now()
+		SELECT e.export_id, 'expiry', 'deleted', 's', 'b', e.file_url AS key, e.file_url, e.expires_at, 'completed', 'r', 1, 1, now(), now()
 		FROM public.export_logs e`)
 }
 

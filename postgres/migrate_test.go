@@ -146,7 +146,7 @@ func TestCreateExportLogs(t *testing.T) {
 		run(t, url, `GRANT ALL ON export_logs TO `+app, `INSERT INTO auth.users VALUES ('`+a+`'), ('`+b+`')`, insert(a), insert(b))
 		conn, err := pgx.Connect(t.Context(), as(t, url, app))
 		must(t, err)
-		defer conn.Close(t.Context())
+		defer func() { _ = conn.Close(t.Context()) }()
 		affected := func(query string) int64 {
 			t.Helper()
 			tag, err := conn.Exec(t.Context(), query)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	serverURL(t) // skips all of it, where there is none
+	serverURL(t) // or the whole suite is skipped
 	d := databases{owner: t}
 	storetest.Run(t, func(t testing.TB) storetest.Fixture {
 		s := openStore(t, d.empty(t))

@@ -45,7 +45,7 @@ func value[T any](t testing.TB, url, query string, args ...any) (v T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(t.Context()) }()
 	if err := conn.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (o Options) config() (*pgxpool.Config, error) {
 	// Behind a transaction pooler the next statement may meet another server
 	// process, which knows nothing of what was prepared.
 	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
-	cfg.MaxConns = int32(min(o.PoolSize, 1<<15)) //nolint:gosec // bounded
+	cfg.MaxConns = int32(min(o.PoolSize, 1<<15))
 	// The job engine reads times as text. Poolers keep these two of each client.
 	cfg.ConnConfig.RuntimeParams["datestyle"] = "ISO"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"

@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -157,6 +158,15 @@ func (s *Store) lookBefore(ctx context.Context, b *batch) error {
 	found, err := s.look(ctx, b.giveUp, keysOf(some))
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(found, seen.isAbsent) {
+		keeps, err := s.keepsVersions(ctx, b.giveUp)
+		if err != nil {
+			return err
+		}
+		for i, f := range found { // not every service tells of a delete marker
+			found[i].marked = f.isAbsent() && (f.marked || keeps)
+		}
 	}
 	for i, t := range some {
 		b.judge(t, found[i])

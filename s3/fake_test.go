@@ -49,7 +49,7 @@ type request struct {
 type entry struct {
 	Key       string
 	ETag      string `xml:",omitempty"`
-	VersionId string `xml:",omitempty"` //nolint:revive // S3's spelling
+	VersionId string `xml:",omitempty"`
 }
 
 func newFake(keys ...string) *fake {
@@ -137,6 +137,8 @@ func asRequest(r *http.Request, body []byte) request {
 	case has("list-type"):
 		q.op = "ListObjectsV2"
 		q.key = r.URL.Query().Get("prefix")
+	case has("versioning"):
+		q.op = "GetBucketVersioning"
 	case has("versions"):
 		q.op = "ListObjectVersions"
 		q.key = r.URL.Query().Get("prefix")

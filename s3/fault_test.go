@@ -84,8 +84,8 @@ func whole(status int, code string) func(request) *http.Response {
 	}
 }
 
-func holdsOne(s, any string) bool {
-	for one := range strings.SplitSeq(any, "|") {
+func holdsOne(s, words string) bool {
+	for one := range strings.SplitSeq(words, "|") {
 		if strings.Contains(s, one) {
 			return true
 		}

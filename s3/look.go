@@ -105,6 +105,8 @@ func (s *Store) Stat(ctx context.Context, keys []string) ([]exportops.FileInfo, 
 	return infos, nil
 }
 
+func (f seen) isAbsent() bool { return !f.exists && f.err == nil }
+
 func (f seen) info() exportops.FileInfo {
 	switch {
 	case f.err != nil:

@@ -36,6 +36,9 @@ func (s *Store) Probe(ctx context.Context) error {
 		s.clear(ctx, key, version) // it may have arrived all the same
 		return s.fault(ctx, "written to", s.permissions("s3:PutObject", true), err)
 	}
+	if isVersion(version) && !s.opts.DeleteVersions {
+		return s.wouldKeep(s.remove(ctx, giveUp, key, version))
+	}
 	got, readErr := s.get(ctx, giveUp, key)
 	// Deleted first, so that a failed read leaves nothing behind.
 	if err := s.remove(ctx, giveUp, key, version); err != nil {
@@ -48,14 +51,19 @@ func (s *Store) Probe(ctx context.Context) error {
 	if !bytes.Equal(got, content) {
 		return unavailable(fmt.Sprintf("an object in %s did not read as it was written", s.place()), "see the service's own log", nil)
 	}
-	if keepsVersions(version) && !s.opts.DeleteVersions {
-		return unavailable(fmt.Sprintf("the bucket %q keeps versions: to delete a file would leave its bytes", s.opts.Bucket),
-			"set versions=delete in the storage URL to delete every version, or use a bucket without versioning", nil)
-	}
 	return s.gone(ctx, giveUp, key)
 }
 
-func keepsVersions(version string) bool { return version != "" && version != "null" }
+// wouldKeep is the error of a bucket in which no deletion can be confirmed. err
+// is what became of the probe's own object.
+func (s *Store) wouldKeep(err error) error {
+	return unavailable(fmt.Sprintf("the bucket %q keeps versions: to delete a file would leave its bytes", s.opts.Bucket),
+		"set versions=delete in the storage URL to delete every version of a file, or use a bucket without versioning", err)
+}
+
+// isVersion tells the id of one version of several from what stands for the only
+// one.
+func isVersion(version string) bool { return version != "" && version != "null" }
 
 func (s *Store) permissions(action string, write bool) string {
 	if s.opts.Encryption != "aws:kms" {
@@ -105,7 +113,7 @@ func (s *Store) get(ctx context.Context, giveUp time.Time, key string) (content 
 func (s *Store) remove(ctx context.Context, giveUp time.Time, key, version string) error {
 	permission := "s3:DeleteObject"
 	o := &object{key: key}
-	if keepsVersions(version) {
+	if isVersion(version) {
 		o.version, permission = version, "s3:DeleteObjectVersion"
 	}
 	if err := s.bulk(ctx, giveUp, []*object{o}); err != nil {
@@ -146,7 +154,7 @@ func (s *Store) clear(ctx context.Context, key, version string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeCleanup)
 	defer cancel()
 	o := &object{key: key}
-	if keepsVersions(version) {
+	if isVersion(version) {
 		o.version = version
 	}
 	_ = s.request(ctx, time.Now(), []*object{o})

@@ -12,6 +12,23 @@ import (
 	"github.com/exportops/exportops"
 )
 
+// keepsVersions asks whether what seems absent may only be hidden. Where the
+// service knows no versions, or may not say, the answers to looks tell.
+func (s *Store) keepsVersions(ctx context.Context, giveUp time.Time) (bool, error) {
+	var out *awss3.GetBucketVersioningOutput
+	err := s.send(ctx, giveUp, func(ctx context.Context) (err error) {
+		out, err = s.client.GetBucketVersioning(ctx, &awss3.GetBucketVersioningInput{Bucket: &s.opts.Bucket})
+		return err
+	})
+	switch {
+	case err == nil:
+		return out.Status != "", nil // enabled, or was before it was suspended
+	case passing(err) || ctx.Err() != nil || code(err) == "NoSuchBucket":
+		return false, s.fault(ctx, "looked at", "s3:GetBucketVersioning", err)
+	}
+	return false, nil
+}
+
 // judgeMarked settles the files that a delete marker hides: they are gone when
 // no version of them is left.
 func (s *Store) judgeMarked(ctx context.Context, b *batch) {
@@ -37,13 +54,15 @@ func (s *Store) judgeMarked(ctx context.Context, b *batch) {
 // brings the file back.
 func (s *Store) deleteVersions(ctx context.Context, b *batch) error {
 	all := b.open(func(*target) bool { return true })
+	failed := false
 	for i, f := range s.lookAtVersions(ctx, b.giveUp, keysOf(all)) {
 		b.judge(all[i], f)
+		failed = failed || f.err != nil
 	}
-	// As with looks at the current version: absence is believed only of a bucket
-	// that is there.
-	if err := s.present(ctx, b.giveUp); err != nil {
-		return err
+	if failed { // what of the bucket? A list that succeeds shows that it is there.
+		if err := s.present(ctx, b.giveUp); err != nil {
+			return err
+		}
 	}
 	live := b.open(func(*target) bool { return true })
 	versions, err := s.bulkVersions(ctx, b, live, func(f seen) []string { return f.versions })
@@ -63,12 +82,13 @@ func (s *Store) deleteVersions(ctx context.Context, b *batch) error {
 	if _, err := s.bulkVersions(ctx, b, live, func(f seen) []string { return f.markers }); err != nil {
 		return err
 	}
-	return s.settleVersions(ctx, b, live)
+	s.settleVersions(ctx, b, live)
+	return nil
 }
 
 // settleVersions settles files whose versions are confirmed to be gone, after a
 // last look where that is asked for.
-func (s *Store) settleVersions(ctx context.Context, b *batch, live []*target) error {
+func (s *Store) settleVersions(ctx context.Context, b *batch, live []*target) {
 	found := make([]seen, len(live))
 	if s.opts.VerifyFull {
 		found = s.lookAtVersions(ctx, b.giveUp, keysOf(live))
@@ -83,10 +103,6 @@ func (s *Store) settleVersions(ctx context.Context, b *batch, live []*target) er
 			b.settle(t, exportops.FileResult{Removal: exportops.Removed, Bytes: t.seen.total})
 		}
 	}
-	if s.opts.VerifyFull {
-		return s.present(ctx, b.giveUp)
-	}
-	return nil
 }
 
 func (s *Store) bulkVersions(ctx context.Context, b *batch, targets []*target, ids func(seen) []string) (map[*target][]*object, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"sync"
@@ -85,4 +86,32 @@ func (p peer) bareRemoval(bucket string, keys []string) error {
 		return err
 	}
 	return p.ask(http.MethodDelete, "/object/"+bucket, body, nil)
+}
+
+// BenchmarkDeleteOverhead removes objects from a server in this process that
+// takes no time of its own to speak of: what is left is ours.
+func BenchmarkDeleteOverhead(b *testing.B) {
+	for _, n := range []int{1000, 5000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := newStorage()
+			server := httptest.NewServer(s)
+			b.Cleanup(server.Close)
+			store := open(b, supabase.Options{URL: server.URL})
+			keys, _ := many(n)
+			for b.Loop() {
+				b.StopTimer()
+				s.put(keys...)
+				b.StartTimer()
+				for batch := range slices.Chunk(keys, store.MaxBatch()) {
+					results, err := store.Delete(b.Context(), refs(batch...))
+					check(b, err)
+					for i, r := range results {
+						if r.Removal != exportops.Removed {
+							b.Fatalf("Delete(%q) = %s, %v", batch[i], r.Removal, r.Err)
+						}
+					}
+				}
+			}
+		})
+	}
 }

@@ -153,6 +153,15 @@ func TestProbeSaysWhatIsNotPermitted(t *testing.T) {
 			t.Errorf("Probe: %v", err)
 		}
 	})
+	bubble(t, "delete_that_is_not_answered_for", func(t *testing.T, s *storage, store *supabase.Store) {
+		s.fault = firstRemovals(1, func(w http.ResponseWriter, r *http.Request, body []byte) {
+			s.answer(discard{}, r, body)
+			reply(w, []any{})
+		})
+		if err := store.Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "did not say") {
+			t.Errorf("Probe: %v", err)
+		}
+	})
 	bubble(t, "read_that_gives_something_else", func(t *testing.T, s *storage, store *supabase.Store) {
 		s.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 			reading := r.Method == http.MethodGet && strings.Contains(r.URL.Path, "object/exports")

@@ -113,7 +113,7 @@ func (c *client) broken(ctx context.Context, err error) error {
 	// the caller's must not look like it.
 	f := &fault{message: c.scrub(err.Error())}
 	if errors.Is(err, context.DeadlineExceeded) {
-		f.message = fmt.Sprintf("there was no whole answer within %s", requestTimeout)
+		f.late, f.message = true, fmt.Sprintf("there was no whole answer within %s", requestTimeout)
 	}
 	var op *net.OpError
 	f.unsent = errors.As(err, &op) && op.Op == "dial"

@@ -22,6 +22,7 @@ type fault struct {
 	message    string // scrubbed
 	retryAfter time.Duration
 	unsent     bool // the request did not reach the server
+	late       bool // there was no whole answer in time
 }
 
 // Error names the status and what the server said.

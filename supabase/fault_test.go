@@ -120,6 +120,20 @@ func TestDeleteBelievesOnlyNamesThatComeBack(t *testing.T) {
 			expect(t, store, []string{"a"}, exportops.Unproven)
 		})
 	}
+	bubble(t, "another_object_is_not_taken_for_it", func(t *testing.T, s *storage, store *supabase.Store) {
+		s.put("b")
+		s.fault = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+			looking := strings.Contains(r.URL.Path, "/info/")
+			if looking {
+				reply(w, map[string]any{"name": "b", "size": 1, "last_modified": "2026-01-01T00:00:00Z"})
+			}
+			return looking
+		}
+		infos, err := store.Stat(t.Context(), []string{"a"})
+		if err != nil || infos[0].Err == nil {
+			t.Errorf("Stat = %+v, %v, want it to be unknown", infos, err)
+		}
+	})
 	bubble(t, "a_missing_bucket_is_not_an_absent_file", func(t *testing.T, s *storage, store *supabase.Store) {
 		s.gone = true
 		if expectUnavailable(t, store, "a"); s.removals() != 1 {
@@ -161,6 +175,7 @@ func TestDeleteTriesAgain(t *testing.T) {
 			fmt.Fprint(w, `[{"name":"a"},`)
 		},
 		"after_a_huge_answer": func(w http.ResponseWriter, _ *http.Request, _ []byte) {
+			fmt.Fprint(w, "[]") // what was read of it must not pass for all of it
 			block := []byte(strings.Repeat(" ", 1<<20))
 			for range 17 {
 				if _, err := w.Write(block); err != nil {
@@ -267,7 +282,7 @@ func TestDeleteLearnsTheServersLimit(t *testing.T) {
 		s.most = 100
 		keys, removed := many(1000)
 		for _, want := range []int{11, 10} {
-			s.calls = nil
+			s.forget()
 			s.put(keys...)
 			if expect(t, store, keys, removed...); s.removals() != want {
 				t.Errorf("%d removals were asked for, want %d", s.removals(), want)
@@ -284,11 +299,54 @@ func TestDeleteLearnsTheServersLimit(t *testing.T) {
 		}
 		keys, removed := many(1000)
 		for _, want := range []int{6, 4} {
-			s.calls = nil
+			s.forget()
 			s.put(keys...)
 			if expect(t, store, keys, removed...); s.removals() != want {
 				t.Errorf("%d removals were asked for, want %d", s.removals(), want)
 			}
+		}
+	})
+}
+
+func TestDeleteLearnsTheServersPace(t *testing.T) {
+	bubble(t, "", func(t *testing.T, s *storage, store *supabase.Store) {
+		s.fault = func(_ http.ResponseWriter, r *http.Request, body []byte) bool {
+			slow := isRemoval(r) && len(prefixes(body)) > 300
+			if slow {
+				<-r.Context().Done()
+			}
+			return slow
+		}
+		keys, removed := many(1000)
+		for _, want := range []int{6, 4} { // 1000, 500, and four of 250
+			s.forget()
+			s.put(keys...)
+			if expect(t, store, keys, removed...); s.removals() != want {
+				t.Errorf("%d removals were asked for, want %d", s.removals(), want)
+			}
+		}
+	})
+	bubble(t, "but_not_from_a_few_files", func(t *testing.T, s *storage, store *supabase.Store) {
+		keys, removed := many(1000)
+		s.put(keys...)
+		s.fault = firstRemovals(1, func(_ http.ResponseWriter, r *http.Request, _ []byte) { <-r.Context().Done() })
+		expect(t, store, keys[:50], removed[:50]...)
+		synctest.Wait()
+		s.behave()
+		s.put(keys...)
+		if expect(t, store, keys, removed...); s.removals() != 1 {
+			t.Errorf("%d removals were asked for, want 1", s.removals())
+		}
+	})
+	bubble(t, "but_not_to_nothing", func(t *testing.T, s *storage, store *supabase.Store) {
+		keys, removed := many(1000)
+		s.fault = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool { <-r.Context().Done(); return true }
+		expectUnavailable(t, store, keys...)
+		synctest.Wait()
+		s.behave()
+		s.put(keys...)
+		if expect(t, store, keys, removed...); s.removals() > 10 {
+			t.Errorf("%d removals were asked for, want 10 at the most", s.removals())
 		}
 	})
 }

@@ -82,6 +82,7 @@ func (r *removal) part(ctx context.Context, keys []string, attempt int) error {
 	case r.learn(err, len(keys)):
 		return r.part(ctx, keys, attempt)
 	case transient(err):
+		r.learnPace(err, len(keys))
 		return r.again(ctx, keys, attempt, err)
 	}
 	if r.refusals++; len(keys) == 1 || r.refusals > mostRefusals {
@@ -210,6 +211,18 @@ func (r *removal) learn(err error, n int) bool {
 	}
 	r.limit.Store(min(r.limit.Load(), int64(limit)))
 	return true
+}
+
+// fewest is what a slow server is sent at the least.
+const fewest = 100
+
+// learnPace sends less from now on to a server that did not remove n keys in
+// time, so that not every batch waits in vain.
+func (r *removal) learnPace(err error, n int) {
+	var f *fault
+	if errors.As(err, &f) && f.late && n > fewest {
+		r.limit.Store(min(r.limit.Load(), int64(max(fewest, n/2))))
+	}
 }
 
 // mayHaveRun reports whether a removal that was not answered, or not well, may

@@ -202,6 +202,20 @@ func (s *storage) keys() (keys []string) {
 	return keys
 }
 
+// behave ends the faults, and forgets the calls so far.
+func (s *storage) behave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault, s.calls = nil, nil
+}
+
+// forget forgets the calls so far.
+func (s *storage) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls = nil
+}
+
 // removals returns how many removals were asked for.
 func (s *storage) removals() (n int) {
 	s.mu.Lock()

@@ -155,17 +155,21 @@ func (d *doctor) locations(cfg config.Config, store exportops.Database) {
 // storage writes and deletes a file.
 func (d *doctor) storage(cfg config.Config) {
 	const check = "storage"
-	files, closeFiles, err := app.OpenFiles(d.env.ctx, cfg)
+	files, err := app.OpenFiles(d.env.ctx, cfg)
 	if err != nil {
 		d.wrong(check, err)
 		return
 	}
 	empty, err := files.Check(d.env.ctx)
-	err = errors.Join(err, files.Probe(d.env.ctx))
-	err = errors.Join(err, closeFiles())
+	if err == nil {
+		err = files.Probe(d.env.ctx)
+	}
+	err = errors.Join(err, files.Close())
 	switch {
 	case err != nil:
 		d.wrong(check, err)
+	case empty && cfg.Storage.Root == "":
+		d.say(check, fine, "", "a file was written to %s and deleted; it is empty", cfg.Storage.Name())
 	case empty:
 		d.say(check, note, "if a volume belongs there, mount it", "%s can be written and is empty", cfg.Storage.Name())
 	default:

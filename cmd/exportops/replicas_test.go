@@ -112,7 +112,7 @@ func (s *site) until(within time.Duration, n int, query string, args ...any) {
 func (s *site) expired(n int, prefix string) {
 	s.Helper()
 	s.exec(`INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, file_url, file_size, expires_at, created_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), now() - interval '3 days', 'json', '{}', 1, 'completed', $2::text || i, 1,
+		SELECT gen_random_uuid(), md5(i::text)::uuid, now() - interval '3 days', 'json', '{}', 1, 'completed', $2::text || i, 1,
 			now() - interval '1 day' + i * interval '1 ms', now() - interval '3 days' FROM generate_series(1, $1::int) i`, n, prefix)
 }
 
@@ -172,6 +172,9 @@ func (s *site) serve(settings ...string) *replica {
 		}
 	}
 }
+
+// cleanupContext is one for what happens after a test's own has ended.
+func cleanupContext() context.Context { return context.Background() }
 
 // called is the answer of a cron endpoint.
 type called struct {

@@ -28,7 +28,7 @@ type bucket struct {
 func main() {
 	if err := run(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "objects:", err)
-		os.Exit(1)
+		os.Exit(1) //nolint:forbidigo // this is main
 	}
 }
 
@@ -63,8 +63,8 @@ func run(ctx context.Context, args []string) error {
 	case "count":
 		total := 0
 		err := b.pages(ctx, func(_ context.Context, page []types.Object) error { total += len(page); return nil })
-		fmt.Println(total)
-		return err
+		_, printed := fmt.Fprintln(os.Stdout, total)
+		return errors.Join(err, printed)
 	}
 	return fmt.Errorf("there is no command %q", args[2])
 }

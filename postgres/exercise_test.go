@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+var planNow = exportops.At(time.Date(2025, 10, 31, 12, 0, 0, 0, time.UTC))
+
+// exercise calls everything that reads or writes the tables that grow, and says
+// under which name before each call.
+func exercise(t *testing.T, s *Store, name func(string)) {
+	ctx, now := t.Context(), planNow
+	no := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	user, text := exportops.NewID(), func(s string) *string { return &s }
+	ago := func(d time.Duration) exportops.Time { return exportops.At(now.Add(-d)) }
+	name("CreateExport")
+	var queued string
+	for i := range 24 {
+		e := exportops.Export{
+			ExportID: exportops.NewID(), UserID: user, Timestamp: ago(time.Duration(i+100) * time.Hour), Format: exportops.CSV,
+			Config: []byte(`{}`), Status: exportops.Statuses[i%5], FileURL: text("a/b"),
+		}
+		expires := ago(time.Hour)
+		if e.ExpiresAt = &expires; i%10 == 2 {
+			e.FileURL = nil
+		}
+		if e.Status == exportops.Queued {
+			queued = e.ExportID
+		}
+		_, err := s.CreateExport(ctx, e)
+		no(err)
+	}
+	exerciseExports(t, s, name, user, queued)
+	exerciseMetrics(t, s, name)
+	begin := func(job exportops.Job, key string, slot *exportops.Time, now exportops.Time, params string) exportops.Fence {
+		_, fence, _, err := s.BeginRun(ctx, exportops.RunRequest{
+			Job: job, Lane: string(job), Params: []byte(params), Slot: slot, IdempotencyKey: key, Now: now, Lease: time.Minute,
+		})
+		no(err)
+		return fence
+	}
+	name("BeginRun")
+	slot := ago(time.Hour)
+	begin(exportops.LogCleanup, "k", &slot, now, `{}`)
+	begin(exportops.LogCleanup, "k", &slot, ago(-2*time.Minute), `{}`)
+	begin(exportops.LogCleanup, "l", nil, ago(-4*time.Minute), `{"a":1}`)
+	fence := begin(exportops.FileCleanup, "", nil, now, `{}`)
+	c := exportops.Checkpoint{Fence: fence, Now: now, Lease: time.Minute, Progress: []byte(`{}`)}
+
+	for _, sel := range []exportops.Selection{
+		{Mode: exportops.ByExpiry, Now: now},
+		{Mode: exportops.ByAge, Cut: now},
+		{Mode: exportops.ByLogCleanup, Cut: now},
+		{Mode: exportops.ByErasure, UserID: user},
+	} {
+		var after exportops.Cursor
+		for _, page := range []string{" first page", " next page"} {
+			name("Candidates " + string(sel.Mode) + page)
+			_, next, err := s.Candidates(ctx, sel, after, 2)
+			no(err)
+			name("CountCandidates " + string(sel.Mode) + page)
+			_, err = s.CountCandidates(ctx, sel, after)
+			no(err)
+			after = next
+		}
+	}
+	claims := exportops.ClaimRequest{
+		Selection: exportops.Selection{Mode: exportops.ByExpiry, Now: now}, Store: "s", Limit: 100, Watch: []string{user},
+		Decide: func(page, _ []exportops.Candidate) []exportops.Decision {
+			out := make([]exportops.Decision, len(page))
+			for i, c := range page {
+				out[i] = exportops.Decision{Verdict: exportops.Claim, Location: exportops.Location{Bucket: "b", Key: c.ExportID}}
+			}
+			return out
+		},
+	}
+	name("ClaimFiles")
+	page, err := s.ClaimFiles(ctx, c, claims)
+	no(err)
+	name("CandidatesByID")
+	ids := []string{page.Claims[0].ExportID, page.Claims[1].ExportID}
+	_, err = s.CandidatesByID(ctx, ids)
+	no(err)
+	name("Settle")
+	_, err = s.Settle(ctx, c, []exportops.Settlement{{Claim: page.Claims[0], State: exportops.DeletionDone}, {Claim: page.Claims[1], State: exportops.DeletionFailed}})
+	no(err)
+	name("ClaimFiles by id")
+	claims.ExportIDs = ids
+	_, err = s.ClaimFiles(ctx, c, claims)
+	no(err)
+	name("Reclaim")
+	c.Fence = begin(exportops.FileCleanup, "", nil, ago(-2*time.Minute), `{}`)
+	c.Now = ago(-2 * time.Minute)
+	n := 0
+	_, _, err = s.Reclaim(ctx, c, 9, func(exportops.OpenClaim) bool { n++; return n%2 == 0 })
+	no(err)
+	name("KeyRows")
+	for _, err := range s.KeyRows(ctx, exportops.Time{}) {
+		no(err)
+	}
+	name("KeyRows since")
+	for _, err := range s.KeyRows(ctx, ago(time.Hour)) {
+		no(err)
+	}
+	for what, f := range map[string]exportops.DeletionFilter{
+		"": {}, " of an export": {ExportID: ids[0]}, " of a run": {RunID: fence.RunID}, " open": {State: exportops.DeletionClaimed},
+		" open before": {State: exportops.DeletionClaimed, Before: 5}, " deleted": {State: exportops.DeletionDone},
+		" failed": {State: exportops.DeletionFailed}, " quarantined": {State: exportops.DeletionQuarantined},
+		" of an export and run": {ExportID: ids[0], RunID: fence.RunID},
+	} {
+		name("Deletions" + what)
+		_, err := s.Deletions(ctx, f)
+		no(err)
+	}
+	for what, sel := range map[string]exportops.LogSelection{"age": {Cut: now}, "user": {UserID: user}, "user and age": {UserID: user, Cut: now}} {
+		var after exportops.Cursor
+		for _, page := range []string{" first page", " next page"} {
+			name("LogRows " + what + page)
+			_, next, err := s.LogRows(ctx, sel, after, 2)
+			no(err)
+			name("CountLogRows " + what + page)
+			_, err = s.CountLogRows(ctx, sel, after)
+			no(err)
+			after = next
+		}
+		name("DeleteLogRows " + what)
+		page, _, err := s.LogRows(ctx, sel, "", 2)
+		no(err)
+		_, err = s.DeleteLogRows(ctx, c, page, nil)
+		no(err)
+	}
+	name("LogStatistics")
+	_, err = s.LogStatistics(ctx, now)
+	no(err)
+	name("Diagnose")
+	_, err = s.Diagnose(ctx, now)
+	no(err)
+	name("Renew")
+	no(s.Renew(ctx, c))
+	name("FinishRun")
+	run, err := s.FinishRun(ctx, c, exportops.RunDone, "")
+	no(err)
+	name("Run")
+	_, err = s.Run(ctx, run.ID)
+	no(err)
+	for what, f := range map[string]exportops.RunFilter{"": {}, " of a job": {Job: exportops.FileCleanup}, " active": {State: exportops.RunRunning}, " failed": {State: exportops.RunFailed, Cursor: "9"}} {
+		name("Runs" + what)
+		_, _, err := s.Runs(ctx, f)
+		no(err)
+	}
+	name("Schedule")
+	_, err = s.Schedule(ctx, exportops.FileCleanup, "0 2 * * *", now)
+	no(err)
+	name("EndsSince")
+	_, err = s.EndsSince(ctx, exportops.FileCleanup, slot)
+	no(err)
+	name("RecordSlots")
+	no(s.RecordSlots(ctx, exportops.FileCleanup, []exportops.Time{slot}, exportops.RunMissed, now))
+	name("ActiveRuns")
+	active, err := s.ActiveRuns(ctx)
+	no(err)
+	name("EndAbandoned")
+	no(s.EndAbandoned(ctx, active[0].ID, ago(-time.Hour)))
+}
+
+// exerciseExports is about the exports, for the API.
+func exerciseExports(t *testing.T, s *Store, name func(string), user, queued string) {
+	ctx, now, completed := t.Context(), planNow, exportops.Completed
+	ago := func(d time.Duration) exportops.Time { return exportops.At(now.Add(-d)) }
+	name("UpdateExport")
+	_, err := s.UpdateExport(ctx, queued, exportops.ExportUpdate{Status: &completed}, now, now)
+	must(t, err)
+	name("Export")
+	e, err := s.Export(ctx, queued)
+	must(t, err)
+	for what, f := range map[string]exportops.ExportFilter{
+		"": {}, " of a user": {UserID: user}, " failed": {Status: exportops.Failed}, " queued": {Status: exportops.Queued},
+		" between": {From: ago(100 * time.Hour), To: ago(50 * time.Hour), Format: exportops.CSV},
+	} {
+		f.Limit = 2
+		for _, page := range []string{" first page", " next page"} {
+			name("Exports" + what + page)
+			_, next, err := s.Exports(ctx, f)
+			must(t, err)
+			f.Cursor = next
+		}
+	}
+	name("ImportExports")
+	e.ExportID, e.ID = exportops.NewID(), ""
+	_, err = s.ImportExports(ctx, []exportops.Export{e, e}, now)
+	must(t, err)
+}
+
+// exerciseMetrics is about metrics, outcomes and rollups.
+func exerciseMetrics(t *testing.T, s *Store, name func(string)) {
+	ctx, now, ms := t.Context(), planNow, int64(5)
+	ago := func(d time.Duration) exportops.Time { return exportops.At(now.Add(-d)) }
+	span := exportops.Span{From: ago(5 * time.Hour), To: now}
+	name("RecordMetrics")
+	_, err := s.RecordMetrics(ctx, []exportops.Metric{
+		{ExportID: exportops.NewID(), UserID: exportops.NewID(), Format: exportops.CSV, Status: exportops.Completed, DurationMS: &ms, Attempt: 1, Timestamp: now},
+	})
+	must(t, err)
+	name("Observe")
+	_, err = s.Observe(ctx, span, now)
+	must(t, err)
+	name("Outcomes")
+	for _, err := range s.Outcomes(ctx, span) {
+		must(t, err)
+	}
+	name("InProgress")
+	for _, err := range s.InProgress(ctx, span) {
+		must(t, err)
+	}
+	name("Counted")
+	for _, err := range s.Counted(ctx, exportops.Span{From: ago(3 * time.Hour), To: ago(2 * time.Hour)}) {
+		must(t, err)
+	}
+	name("FirstActivity")
+	_, _, err = s.FirstActivity(ctx, ago(1000*time.Hour))
+	must(t, err)
+	for what, p := range map[string]exportops.ReadPlan{" rows": {Rows: []exportops.Span{span}}, " rolled": {Hours: []exportops.Span{span}}} {
+		name("TopUsers" + what)
+		_, _, err = s.TopUsers(ctx, p, 100)
+		must(t, err)
+		name("Errors" + what)
+		_, err = s.Errors(ctx, p)
+		must(t, err)
+	}
+	name("StaleHours")
+	_, err = s.StaleHours(ctx, now, 10)
+	must(t, err)
+}
