@@ -93,7 +93,7 @@ func (s *Store) Observe(ctx context.Context, span exportops.Span, now exportops.
 func (s *Store) look(ctx context.Context, query string, span exportops.Span, at, id string) (
 	exports []string, nextAt, nextID string, err error,
 ) {
-	err = s.reading(ctx, func(tx pgx.Tx) error {
+	err = s.streaming(ctx, func(tx pgx.Tx) error { // of a table just adopted, all of it
 		rows, err := tx.Query(ctx, s.sql(query), span.From.String(), span.To.String(), at, id, lookMost)
 		if err != nil {
 			return err

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// fetchMost is how many rows of a stream are fetched at once: memory is flat,
-// and each fetch has all the time that a statement may take.
+// fetchMost is how many rows of a stream are fetched at once, so that memory is
+// flat.
 const fetchMost = 2000
 
 // stream yields what the rows of a query say, as they are read. scan is false
@@ -19,7 +19,7 @@ func stream[T any](ctx context.Context, s *Store, what, query string, args []any
 	scan func(pgx.Rows) (T, bool, error),
 ) iter.Seq2[T, error] {
 	read := func(yield func(T) bool) error {
-		return s.reading(ctx, func(tx pgx.Tx) error {
+		return s.streaming(ctx, func(tx pgx.Tx) error {
 			if _, err := tx.Exec(ctx, `DECLARE stream NO SCROLL CURSOR FOR `+s.sql(query), args...); err != nil {
 				return err
 			}
@@ -32,6 +32,9 @@ func stream[T any](ctx context.Context, s *Store, what, query string, args []any
 			_, err := tx.Exec(ctx, `CLOSE stream`)
 			return err
 		})
+	}
+	if s.stage != nil {
+		return buffered(what, read)
 	}
 	return func(yield func(T, error) bool) {
 		err := read(func(v T) bool { return yield(v, nil) })
@@ -59,4 +62,22 @@ func fetch[T any](ctx context.Context, tx pgx.Tx, scan func(pgx.Rows) (T, bool, 
 		}
 	}
 	return n, rows.Err()
+}
+
+// buffered reads everything before it yields: in a rehearsal, who takes a row may
+// ask the store for more, and there is one connection.
+func buffered[T any](what string, read func(func(T) bool) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var all []T
+		err := read(func(v T) bool { all = append(all, v); return true })
+		for _, v := range all {
+			if !yield(v, nil) {
+				return
+			}
+		}
+		if err != nil {
+			var none T
+			yield(none, fmt.Errorf("%s: %w", what, err))
+		}
+	}
 }
