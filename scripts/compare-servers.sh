@@ -35,7 +35,7 @@ export CRON_SECRET=a-secret-of-the-comparison EXPORTOPS_SCHEDULER=off
 
 tmp=$(mktemp -d)
 servers=${EXPORTOPS_TEST_POSTGRES%/*}
-run=compare_$$
+run=compare_$$ bucket=compare-$$
 databases=() helpers=()
 cleanup() {
 	for pid in "${helpers[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -83,11 +83,11 @@ line() { # what, our file, what else, its file, target
 }
 
 ours() { # database, arguments
-	DATABASE_URL=$servers/$1 EXPORT_STORAGE_URL="s3://$run?endpoint=$endpoint" "$tmp/exportops" "${@:2}"
+	DATABASE_URL=$servers/$1 EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint" "$tmp/exportops" "${@:2}"
 }
 
 compare_files() {
-	"$tmp/objects" "$endpoint" "$run" make
+	"$tmp/objects" "$endpoint" "$bucket" make
 	echo "writing $files rows" >&2
 	database "${run}_files"
 	ours "${run}_files" migrate --create-export-logs >/dev/null
@@ -97,11 +97,11 @@ compare_files() {
 	for ((i = 1; i <= times; i++)); do
 		for what in one two bare rclone; do
 			echo "deleting $files objects, $i of $times: $what" >&2
-			"$tmp/objects" "$endpoint" "$run" put "$files"
+			"$tmp/objects" "$endpoint" "$bucket" put "$files"
 			case $what in
 			one | two)
 				database "${run}_now" "${run}_files"
-				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$run?endpoint=$endpoint"
+				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint"
 				if [[ $what == two ]]; then
 					EXPORTOPS_ADDR=127.0.0.1:0 "$tmp/exportops" serve >"$tmp/serve" 2>&1 &
 					helpers=($!)
@@ -117,10 +117,10 @@ compare_files() {
 				fi
 				drop "${run}_now"
 				;;
-			bare) took "$tmp/files.bare" "$tmp/objects" "$endpoint" "$run" delete ;;
-			rclone) (unset AWS_CA_BUNDLE && took "$tmp/files.rclone" rclone delete "s:$run") ;;
+			bare) took "$tmp/files.bare" "$tmp/objects" "$endpoint" "$bucket" delete ;;
+			rclone) (unset AWS_CA_BUNDLE && took "$tmp/files.rclone" rclone delete "s:$bucket") ;;
 			esac
-			[[ $("$tmp/objects" "$endpoint" "$run" count) == 0 ]] || { echo "objects are left after: $what" >&2; exit 1; }
+			[[ $("$tmp/objects" "$endpoint" "$bucket" count) == 0 ]] || { echo "objects are left after: $what" >&2; exit 1; }
 		done
 	done
 	line "file cleanup of $files objects, one replica" "$tmp/files.one" "a bare loop of bulk deletes" "$tmp/files.bare" "2"
@@ -134,8 +134,8 @@ compare_logs() {
 	database "${run}_logs"
 	ours "${run}_logs" migrate --create-export-logs >/dev/null
 	sql "${run}_logs" -f scripts/compare-logs.sql >/dev/null
-	"$tmp/objects" "$endpoint" "$run" make
-	"$tmp/objects" "$endpoint" "$run" put 1 # the bucket is not empty
+	"$tmp/objects" "$endpoint" "$bucket" make
+	"$tmp/objects" "$endpoint" "$bucket" put 1 # the bucket is not empty
 	echo "rolling them up" >&2
 	ours "${run}_logs" run metrics-aggregate >/dev/null
 	sql "${run}_logs" -c 'VACUUM ANALYZE' -c CHECKPOINT
@@ -146,7 +146,7 @@ compare_logs() {
 			sql "${run}_now" -c CHECKPOINT
 			case $what in
 			ours)
-				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$run?endpoint=$endpoint"
+				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint"
 				took "$tmp/logs.ours" "$tmp/exportops" run log-cleanup
 				unset DATABASE_URL EXPORT_STORAGE_URL
 				said "\"deleted_count\":$rows,"
