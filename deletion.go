@@ -110,6 +110,25 @@ type ClaimRequest struct {
 	Decide func(page, others []Candidate) []Decision
 }
 
+// Entry is what the ledger gets for a row that is to be claimed, or refused. One
+// that failed before is claimed again; what was confirmed or changed before stays
+// as it is, beside the new.
+func (r ClaimRequest) Entry(c Checkpoint, row Candidate, d Decision) Deletion {
+	e := Deletion{
+		ExportID: row.ExportID, UserID: row.UserID, Mode: r.Selection.Mode, State: DeletionClaimed,
+		Store: r.Store, Bucket: d.Location.Bucket, Key: d.Location.Key,
+		FileURL: row.FileURL, ExpiresAt: row.ExpiresAt, FileSize: row.FileSize, RowStatus: row.Status,
+		RunID: c.RunID, Attempts: 1, ClaimedAt: c.Now,
+	}
+	if p := row.Prior; p != nil && (p.State == DeletionFailed || p.State == DeletionQuarantined) {
+		e.ID, e.Attempts, e.Failures = p.ID, p.Attempts+1, p.Failures
+	}
+	if d.Verdict == Refuse {
+		e.Fail(d.Reason, c.Now)
+	}
+	return e
+}
+
 // ClaimPage is what a ClaimRequest saw and did.
 type ClaimPage struct {
 	Candidates []Candidate
@@ -142,6 +161,20 @@ func (s Settlement) Expires() bool {
 		return s.Gone() && s.Claim.RowStatus == Completed
 	}
 	return s.Row.Status == Completed
+}
+
+// Apply gives a claim its outcome; unlike says that the row no longer was what had
+// been claimed.
+func (s Settlement) Apply(d Deletion, unlike bool, now Time) Deletion {
+	d.State, d.Bytes, d.Evidence, d.Error = s.State, s.Bytes, s.Evidence, s.Error
+	switch {
+	case s.State == DeletionFailed:
+		d.Fail(s.Error, now)
+	case unlike:
+		d.State, d.Evidence = DeletionChanged, string(s.State)
+		d.Error = "the row was changed while its file was being deleted"
+	}
+	return d
 }
 
 // Settled says what a settlement led to.

@@ -3,6 +3,7 @@ package exportops
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // CountRange groups exports by how many conversations they hold.
@@ -116,6 +117,38 @@ func (m *Metric) valid() bool {
 		within(m.FileSizeBytes, 1<<53) && within(&m.Attempt, 1<<31-1) &&
 		checkText("", m.ErrorType) == nil && checkText("", m.ErrorMessage) == nil
 }
+
+// Conflict compares a metric with the one that is stored under its key: KindConflict
+// about the first field in which they disagree, nil where there is none. The time
+// may differ: it is set on receipt where a client sends none.
+func (m *Metric) Conflict(stored *Metric) error {
+	var field string
+	switch {
+	case m.UserID != stored.UserID:
+		field = "user_id"
+	case m.Format != stored.Format:
+		field = "format"
+	case m.ConversationCount != stored.ConversationCount:
+		field = "conversation_count"
+	case !equal(m.DurationMS, stored.DurationMS):
+		field = "duration_ms"
+	case !equal(m.FileSizeBytes, stored.FileSizeBytes):
+		field = "file_size_bytes"
+	case !equal(m.ErrorType, stored.ErrorType):
+		field = "error_type"
+	case !equal(m.ErrorMessage, stored.ErrorMessage):
+		field = "error_message"
+	default:
+		return nil
+	}
+	return &Error{
+		Kind: KindConflict, Field: field,
+		Message: fmt.Sprintf("attempt %d of export %s was already reported as %s with another value", m.Attempt, m.ExportID, m.Status),
+		Hint:    "report another attempt under the next number",
+	}
+}
+
+func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Receipt says what became of one metric of a batch.
 type Receipt struct {

@@ -81,6 +81,17 @@ func (p *pace) took(d time.Duration) {
 	p.size = min(max(int(float64(p.size)*factor), p.least), p.most)
 }
 
+// tookFor is took for a batch of n, which may be a part of a full one. A small one
+// can say that batches are too large, but not that they could be larger.
+func (p *pace) tookFor(n int, d time.Duration) {
+	switch {
+	case n > p.size/2:
+		p.took(d * time.Duration(p.size) / time.Duration(n))
+	case d > lockFor:
+		p.took(d)
+	}
+}
+
 // ended reports whether the work must stop before the next batch.
 func (c *Cleaner) ended(ctx context.Context, w Work) bool {
 	return ctx.Err() != nil || (!w.Deadline.IsZero() && !c.Now().Before(w.Deadline))

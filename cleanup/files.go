@@ -58,9 +58,14 @@ func (c *Cleaner) CleanFiles(ctx context.Context, w Work, sel exportops.Selectio
 	}
 	res.Complete = false
 	done, err := r.run(ctx)
-	if w.Shared && err == nil && !done {
-		// Its time is over, and so is that of its workers.
-		_, err = r.awaitWorkers(ctx)
+	if w.Shared && !done && (err == nil || errors.Is(err, errStopped)) {
+		// Its time is over, and so is that of its workers: what they are at is
+		// neither left nor done until then.
+		waiting, cancel := finishing(ctx)
+		defer cancel()
+		if _, late := r.awaitWorkers(waiting); late != nil {
+			err = late
+		}
 	}
 	switch {
 	case err != nil && !errors.Is(err, errStopped):

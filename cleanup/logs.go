@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/exportops/exportops"
 )
@@ -182,9 +181,7 @@ func (r *logRun) deleteBatch(ctx context.Context, page *logPage, at []int) (gone
 	if err != nil {
 		return nil, fmt.Errorf("delete log rows: %w", err)
 	}
-	if n := len(rows); n > r.pace.size/2 {
-		r.pace.took(d.Took * time.Duration(r.pace.size) / time.Duration(n))
-	}
+	r.pace.tookFor(len(rows), d.Took)
 	*r.res = counted
 	r.work.report(*r.res)
 	return d.Gone, nil

@@ -143,6 +143,7 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"s3 option":                   {func(s *config.Settings) { s.StorageURL = "s3://b?acl=public" }, "EXPORT_STORAGE_URL", "acl=public"},
 		"s3 option twice":             {func(s *config.Settings) { s.StorageURL = "s3://b?region=a&region=b" }, "EXPORT_STORAGE_URL", "set twice"},
 		"s3 endpoint":                 {func(s *config.Settings) { s.StorageURL = "s3://b?endpoint=localhost:9000" }, "EXPORT_STORAGE_URL", "endpoint=localhost:9000"},
+		"s3 endpoint with a secret":   {func(s *config.Settings) { s.StorageURL = "s3://b?endpoint=http://k:hunter2@h" }, "EXPORT_STORAGE_URL", "endpoint="},
 		"s3 key without encryption":   {func(s *config.Settings) { s.StorageURL = "s3://b?sse=AES256&sse_kms_key_id=k" }, "EXPORT_STORAGE_URL", "sse_kms_key_id=k"},
 		"supabase without a project":  {func(s *config.Settings) { s.StorageURL = "supabase://bucket" }, "SUPABASE_URL", "needed"},
 		"supabase without a key":      {func(s *config.Settings) { s.StorageURL, s.SupabaseURL = "supabase://bucket", "https://a.supabase.co" }, "SUPABASE_SERVICE_ROLE_KEY", "anonymous key"},

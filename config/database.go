@@ -98,16 +98,28 @@ func timeout(name, s string) (time.Duration, error) {
 	return d, nil
 }
 
-// ShowURL returns a setting that is a URL without its password.
+// ShowURL returns a setting, or a part of one, that may be a URL: without its
+// password, and those of URLs in its query.
 func ShowURL(s string) string {
+	scheme, _, isURL := strings.Cut(s, "://")
+	if !isURL {
+		return s
+	}
 	u, err := url.Parse(s)
 	if err != nil {
-		scheme, _, _ := strings.Cut(s, "://")
 		return scheme + "://…"
 	}
-	q := u.Query()
-	if q.Has("password") {
-		q.Set("password", "xxxxx")
+	q, changed := u.Query(), false
+	for name, values := range q {
+		for i, v := range values {
+			shown := ShowURL(v)
+			if name == "password" {
+				shown = "xxxxx"
+			}
+			values[i], changed = shown, changed || shown != v
+		}
+	}
+	if changed {
 		u.RawQuery = q.Encode()
 	}
 	return u.Redacted()

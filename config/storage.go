@@ -107,7 +107,7 @@ func (s Settings) folder(rest string, query url.Values) (Storage, error) {
 }
 
 func (s Settings) notAccepted(key, value, hint string) error {
-	return invalid(storageSetting, fmt.Sprintf("%q is not accepted in the query of %q", key+"="+value, ShowURL(s.StorageURL)), hint)
+	return invalid(storageSetting, fmt.Sprintf("%q is not accepted in the query of %q", key+"="+ShowURL(value), ShowURL(s.StorageURL)), hint)
 }
 
 // bucketAndPrefix reads what follows the scheme, percent-encoded once.

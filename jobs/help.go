@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/cleanup"
@@ -15,22 +17,24 @@ func helpable(run exportops.Run) bool { return run.Job == exportops.FileCleanup 
 
 // Help takes part in an active run of another process, until nothing of it is
 // left to claim. It does nothing for a run that cannot be helped with, that this
-// process holds, or that it helps with already.
+// process holds, or that it helps or has helped with: what has come due since is
+// the holder's.
 func (r *Runner) Help(ctx context.Context, run exportops.Run) error {
 	if !helpable(run) || run.Holder == r.Holder || run.Closing || run.Finished() || run.Abandoned(r.at()) {
 		return nil
 	}
-	if _, busy := r.helped.LoadOrStore(run.ID, true); busy {
+	turn := fmt.Sprintf("%s/%d", run.ID, run.Takeovers) // another holder begins anew
+	if _, known := r.helped.LoadOrStore(turn, true); known {
 		return nil
 	}
-	defer r.helped.Delete(run.ID)
 	err := r.help(ctx, run)
-	if errors.Is(err, exportops.ErrFenced) {
-		return nil // it has ended, or another holder has written us off
+	if err != nil {
+		r.helped.Delete(turn) // it may be tried again
 	}
 	return err
 }
 
+// help returns nil where the run has ended, or its holder has written us off.
 func (r *Runner) help(ctx context.Context, run exportops.Run) error {
 	var p params
 	if err := json.Unmarshal(run.Params, &p); err != nil {
@@ -38,7 +42,7 @@ func (r *Runner) help(ctx context.Context, run exportops.Run) error {
 	}
 	fence, err := r.Store.JoinRun(ctx, run.ID, r.Holder, r.at(), exportops.LeaseLength)
 	if err != nil {
-		return err
+		return unlessFenced(err)
 	}
 	held, release := r.hold(ctx, fence)
 	defer release()
@@ -51,19 +55,27 @@ func (r *Runner) help(ctx context.Context, run exportops.Run) error {
 	}
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancel()
-	return errors.Join(err, r.Store.LeaveRun(leave, exportops.Checkpoint{
+	return errors.Join(unlessFenced(err), unlessFenced(r.Store.LeaveRun(leave, exportops.Checkpoint{
 		Fence: fence, Now: r.at(), Lease: exportops.LeaseLength, Progress: done,
-	}))
+	})))
 }
 
-// gather adds to the result of a run what its workers did. It goes into the
+func unlessFenced(err error) error {
+	if errors.Is(err, exportops.ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// gather adds to the result of a run what its workers did, once they are done; it
+// does not wait for longer than the end of a run may take. It goes into the
 // record with the run's end, so that a holder that takes over does not add it
 // again.
 func (r *Runner) gather(ctx context.Context, fence exportops.Fence, result *Result, failed error) (ending, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancel()
 	res := result.Files
-	all, err := r.Store.CloseRun(ctx, exportops.Checkpoint{Fence: fence, Now: r.at(), Lease: exportops.LeaseLength})
+	all, err := r.lastWork(ctx, fence)
 	if err != nil || len(all) == 0 {
 		return filesEnding(res), errors.Join(failed, err)
 	}
@@ -79,4 +91,22 @@ func (r *Runner) gather(ctx context.Context, fence exportops.Fence, result *Resu
 	}
 	err = r.cleaner.Tally(ctx, fence.RunID, res)
 	return filesEnding(res), errors.Join(failed, err)
+}
+
+// lastWork closes a run and returns what its workers have done when all of them
+// have left, or half of the time that ctx gives is over.
+func (r *Runner) lastWork(ctx context.Context, fence exportops.Fence) ([]exportops.Work, error) {
+	const every = 50 * time.Millisecond
+	for waited := time.Duration(0); ; waited += every {
+		all, err := r.Store.CloseRun(ctx, exportops.Checkpoint{Fence: fence, Now: r.at(), Lease: exportops.LeaseLength})
+		working := slices.ContainsFunc(all, func(w exportops.Work) bool { return !w.Left })
+		if err != nil || !working || waited > recordWithin/2 {
+			return all, err
+		}
+		select {
+		case <-ctx.Done():
+			return all, ctx.Err()
+		case <-time.After(every):
+		}
+	}
 }

@@ -1,8 +1,10 @@
 package jobs_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +31,17 @@ func active(t testing.TB, w *testworld.World) exportops.Run {
 		t.Fatalf("active runs: %+v, %v", runs, err)
 	}
 	return runs[0]
+}
+
+// soon waits until a query counts one.
+func soon(t testing.TB, w *testworld.World, query string) {
+	t.Helper()
+	const most = 30 * time.Second
+	for end := time.Now().Add(most); w.Count(query) != 1; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s is not 1 after %s", query, most)
+		}
+	}
 }
 
 func TestWorkersShareARun(t *testing.T) {
@@ -125,9 +138,7 @@ func TestAWorkerThatDies(t *testing.T) {
 	want(t, "claims left", w.Count(`SELECT count(*) FROM exportops_deletions WHERE token < 0 AND state = 'claimed'`), 4)
 	goOn()
 	// Its holder waits for the worker until its lease is over.
-	for w.Count(`SELECT count(*) FROM exportops_runs WHERE closing = 1`) == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	soon(t, w, `SELECT count(*) FROM exportops_runs WHERE closing = 1`)
 	w.Clock.Advance(exportops.LeaseLength + time.Second)
 	a := <-out
 	if a.err != nil {
@@ -167,3 +178,82 @@ func TestWorkersAreCountedOnce(t *testing.T) {
 }
 
 var errHolder = errors.New("the holder dies")
+
+// TestARunIsHelpedWithOnce: who has come to the end of it would read everything
+// again for nothing.
+func TestARunIsHelpedWithOnce(t *testing.T) {
+	w := newWorld(t)
+	expired(w, 2)
+	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+	help := helper(w, "another")
+	for range 3 {
+		if err := help.Help(t.Context(), active(t, w)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, "workers", w.Count(`SELECT count(*) FROM exportops_workers`), 1)
+	goOn()
+	if a := <-out; a.err != nil || a.Result.Files.DeletedCount != 2 {
+		t.Errorf("%+v %v", a.Result.Files, a.err)
+	}
+}
+
+// TestWhatAWorkerCouldNotDoIsSaid also where its part has ended meanwhile.
+func TestWhatAWorkerCouldNotDoIsSaid(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 1
+	expired(w, 3)
+	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+	no := errors.New("no route to the storage")
+	err := helper(w, "another", func(f *testworld.Files) {
+		f.Before = func([]string) error {
+			w.Exec(`UPDATE exportops_workers SET left_at = lease_until`)
+			return no
+		}
+	}).Help(t.Context(), active(t, w))
+	if !errors.Is(err, no) {
+		t.Errorf("the worker says %v, want %v", err, no)
+	}
+	goOn()
+	if a := <-out; a.err != nil || a.Result.Files.TotalFound != 3 {
+		t.Errorf("%+v %v", a.Result.Files, a.err)
+	}
+}
+
+// TestTheLastBatchOfAWorkerCounts also where the holder is told to stop while
+// the worker is at it.
+func TestTheLastBatchOfAWorkerCounts(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 12)
+	ctx, stop := context.WithCancel(t.Context())
+	there, goOn := make(chan struct{}), make(chan struct{})
+	helped := make(chan error, 1)
+	w.Files.Before = func([]string) error {
+		w.Files.Before = nil
+		go func() {
+			helped <- helper(w, "another", func(f *testworld.Files) {
+				var once sync.Once
+				f.Before = func([]string) error { once.Do(func() { close(there); <-goOn }); return nil }
+			}).Help(t.Context(), active(t, w))
+		}()
+		<-there // it has claims
+		stop()
+		return nil
+	}
+	out := make(chan answer, 1)
+	go func() {
+		a, err := w.Runner().Run(ctx, filesBy(exportops.ByCommand))
+		out <- answer{a, err}
+	}()
+	soon(t, w, `SELECT count(*) FROM exportops_runs WHERE closing = 1`)
+	close(goOn)
+	a := <-out
+	if err := <-helped; err != nil || a.err != nil {
+		t.Fatal(err, a.err)
+	}
+	want(t, "state", a.Run.State, exportops.RunPartial)
+	want(t, "deleted", a.Result.Files.DeletedCount, int64(12-len(w.Keys())))
+	want(t, "claims left", w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`), 0)
+	want(t, "found", a.Result.Files.TotalFound, int64(12))
+}

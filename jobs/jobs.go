@@ -41,7 +41,7 @@ type Options struct {
 type Runner struct {
 	Options
 	cleaner *cleanup.Cleaner
-	helped  sync.Map // by the ids of runs that this process helps with
+	helped  sync.Map // by the runs, and their holders, that this process helps or has helped with
 }
 
 // New returns a Runner.

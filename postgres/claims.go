@@ -121,24 +121,6 @@ func (s *Store) lockRows(ctx context.Context, tx pgx.Tx, where, how string, ids 
 	return locked, nil
 }
 
-// claimOf is the entry that the ledger gets. One that failed before is claimed
-// again; what was confirmed or changed before stays as it is, beside the new.
-func claimOf(c exportops.Checkpoint, r exportops.ClaimRequest, row exportops.Candidate, d exportops.Decision) exportops.Deletion {
-	claim := exportops.Deletion{
-		ExportID: row.ExportID, UserID: row.UserID, Mode: r.Selection.Mode, State: exportops.DeletionClaimed,
-		Store: r.Store, Bucket: d.Location.Bucket, Key: d.Location.Key,
-		FileURL: row.FileURL, ExpiresAt: row.ExpiresAt, FileSize: row.FileSize, RowStatus: row.Status,
-		RunID: c.RunID, Attempts: 1, ClaimedAt: c.Now,
-	}
-	if p := row.Prior; p != nil && (p.State == exportops.DeletionFailed || p.State == exportops.DeletionQuarantined) {
-		claim.ID, claim.Attempts, claim.Failures = p.ID, p.Attempts+1, p.Failures
-	}
-	if d.Verdict == exportops.Refuse {
-		claim.Fail(d.Reason, c.Now)
-	}
-	return claim
-}
-
 // claimAll writes the ledger's side of a page: a claim, or for a location that
 // is not ours a failure with its reason. Of rows that name one key the first
 // gets it.
@@ -153,7 +135,7 @@ func claimAll(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, r exportop
 		if d.Verdict != exportops.Claim && d.Verdict != exportops.Refuse {
 			continue
 		}
-		claim := claimOf(c, r, page.Candidates[i], d)
+		claim := r.Entry(c, page.Candidates[i], d)
 		if claim.State == exportops.DeletionClaimed {
 			key := claim.Bucket + "\x00" + claim.Key
 			if taken[key] {

@@ -98,7 +98,7 @@ func (r *recording) record(ctx context.Context) error {
 			r.touched = append(r.touched, m.ExportID)
 			continue
 		}
-		r.receipts[i].Err = conflict(r.known[k], m)
+		r.receipts[i].Err = m.Conflict(r.known[k])
 	}
 	return nil
 }
@@ -219,45 +219,4 @@ func (v metricColumns) all() []any {
 		v.exports, v.users, v.formats, v.statuses, v.attempts, v.conversations, v.durations, v.sizes,
 		v.errorTypes, v.errorMessages, v.times,
 	}
-}
-
-// conflict compares a metric with what is stored under its key; nil where they
-// agree. The time may differ: it is set on receipt where a client sends none.
-func conflict(have, m *exportops.Metric) error {
-	field := differs(have, m)
-	if field == "" {
-		return nil
-	}
-	return &exportops.Error{
-		Kind: exportops.KindConflict, Field: field,
-		Message: fmt.Sprintf("attempt %d of export %s was already reported as %s with another value", m.Attempt, m.ExportID, m.Status),
-		Hint:    "report another attempt under the next number",
-	}
-}
-
-func differs(a, b *exportops.Metric) string {
-	switch {
-	case a.UserID != b.UserID:
-		return "user_id"
-	case a.Format != b.Format:
-		return "format"
-	case a.ConversationCount != b.ConversationCount:
-		return "conversation_count"
-	case !same(a.DurationMS, b.DurationMS):
-		return "duration_ms"
-	case !same(a.FileSizeBytes, b.FileSizeBytes):
-		return "file_size_bytes"
-	case !same(a.ErrorType, b.ErrorType):
-		return "error_type"
-	case !same(a.ErrorMessage, b.ErrorMessage):
-		return "error_message"
-	}
-	return ""
-}
-
-func same[T comparable](a, b *T) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
 }

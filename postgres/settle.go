@@ -126,7 +126,7 @@ func recordOutcomes(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint,
 		if b.Claim == nil {
 			continue
 		}
-		d := settle(*b.Claim, b, out[i].RowUnlike, c.Now)
+		d := b.Apply(*b.Claim, out[i].RowUnlike, c.Now)
 		out[i].State = d.State
 		settled = append(settled, d)
 	}
@@ -156,17 +156,4 @@ func recordOutcomes(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint,
 		return nil, fmt.Errorf("%d of %d entries of the ledger: %w", int64(n)-tag.RowsAffected(), n, exportops.ErrFenced)
 	}
 	return out, nil
-}
-
-// settle applies an outcome to an entry.
-func settle(d exportops.Deletion, b exportops.Settlement, unlike bool, now exportops.Time) exportops.Deletion {
-	d.State, d.Bytes, d.Evidence, d.Error = b.State, b.Bytes, b.Evidence, b.Error
-	switch {
-	case b.State == exportops.DeletionFailed:
-		d.Fail(b.Error, now)
-	case unlike:
-		d.State, d.Evidence = exportops.DeletionChanged, string(b.State)
-		d.Error = "the row was changed while its file was being deleted"
-	}
-	return d
 }

@@ -7,6 +7,7 @@ package postgres
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -36,7 +37,8 @@ type Options struct {
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	pool     *pgxpool.Pool
-	stage    *stage // where everything happens in a rehearsal; nil otherwise
+	jobs     *sql.DB // the same connections, for a job engine
+	stage    *stage  // where everything happens in a rehearsal; nil otherwise
 	opened   Options
 	table    string         // as configured, with its schema
 	place    pgx.Identifier // of the table
@@ -70,10 +72,10 @@ func open(ctx context.Context, o Options, tracer pgx.QueryTracer) (*Store, error
 	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("open a pool of connections: %w", err)
 	}
+	s.jobs = stdlib.OpenDBFromPool(s.pool)
 	s.learned(false, false)
 	if err := s.learnTable(ctx); err != nil {
-		s.pool.Close()
-		return nil, err
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -151,8 +153,9 @@ func (s *Store) learned(view, downloads bool) {
 
 // Close closes the database. No operation may be under way.
 func (s *Store) Close() error {
+	err := s.jobs.Close()
 	s.pool.Close()
-	return nil
+	return err
 }
 
 // Name implements exportops.Database.
@@ -166,9 +169,9 @@ func nameOf(c *pgx.ConnConfig) string {
 	return u.String()
 }
 
-// JobPool gives a job engine connections of the same pool. Closing it leaves the
-// pool open.
-func (s *Store) JobPool() *sql.DB { return stdlib.OpenDBFromPool(s.pool) }
+// JobPool gives a job engine connections of the same pool. It is closed with the
+// store.
+func (s *Store) JobPool() *sql.DB { return s.jobs }
 
 // role is who we log in as.
 func (s *Store) role() string { return s.pool.Config().ConnConfig.User }

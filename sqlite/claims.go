@@ -85,7 +85,7 @@ func claimAll(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, r exporto
 		if d.Verdict != exportops.Claim && d.Verdict != exportops.Refuse {
 			continue
 		}
-		claim := claimOf(c, r, page.Candidates[i], d)
+		claim := r.Entry(c, page.Candidates[i], d)
 		ok, err := w.write(ctx, c, &claim)
 		if err != nil {
 			return nil, fmt.Errorf("claim the file of export %q: %w", claim.ExportID, err)
@@ -95,24 +95,6 @@ func claimAll(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, r exporto
 		}
 	}
 	return claims, nil
-}
-
-// claimOf is the entry that the ledger gets. One that failed before is claimed
-// again; what was confirmed or changed before stays as it is, beside the new.
-func claimOf(c exportops.Checkpoint, r exportops.ClaimRequest, row exportops.Candidate, d exportops.Decision) exportops.Deletion {
-	claim := exportops.Deletion{
-		ExportID: row.ExportID, UserID: row.UserID, Mode: r.Selection.Mode, State: exportops.DeletionClaimed,
-		Store: r.Store, Bucket: d.Location.Bucket, Key: d.Location.Key,
-		FileURL: row.FileURL, ExpiresAt: row.ExpiresAt, FileSize: row.FileSize, RowStatus: row.Status,
-		RunID: c.RunID, Attempts: 1, ClaimedAt: c.Now,
-	}
-	if p := row.Prior; p != nil && (p.State == exportops.DeletionFailed || p.State == exportops.DeletionQuarantined) {
-		claim.ID, claim.Attempts, claim.Failures = p.ID, p.Attempts+1, p.Failures
-	}
-	if d.Verdict == exportops.Refuse {
-		claim.Fail(d.Reason, c.Now)
-	}
-	return claim
 }
 
 // claimWriter holds the two statements that a page of claims repeats.

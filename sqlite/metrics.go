@@ -95,15 +95,7 @@ func (r *recording) repeat(m *exportops.Metric) (exportops.Receipt, error) {
 		r.touched = append(r.touched, m.ExportID)
 		return exportops.Receipt{New: true}, r.replace(id, m)
 	}
-	if field := differs(&have, m); field != "" {
-		return exportops.Receipt{Err: &exportops.Error{
-			Kind: exportops.KindConflict, Field: field,
-			Message: fmt.Sprintf("attempt %d of export %s was already reported as %s with another value",
-				m.Attempt, m.ExportID, m.Status),
-			Hint: "report another attempt under the next number",
-		}}, nil
-	}
-	return exportops.Receipt{}, nil
+	return exportops.Receipt{Err: m.Conflict(&have)}, nil
 }
 
 // replace puts what was measured in place of what was observed.
@@ -127,33 +119,4 @@ func (r *recording) replace(id int64, m *exportops.Metric) error {
 		m.ExportID, m.UserID, string(m.Format), string(m.Status), m.Attempt,
 		m.ConversationCount, m.DurationMS, m.FileSizeBytes, m.ErrorType, m.ErrorMessage, m.Timestamp.String(), id)
 	return err
-}
-
-// differs returns the first field in which two metrics of one key disagree, or
-// "". The time may differ: it is set on receipt where a client sends none.
-func differs(a, b *exportops.Metric) string {
-	switch {
-	case a.UserID != b.UserID:
-		return "user_id"
-	case a.Format != b.Format:
-		return "format"
-	case a.ConversationCount != b.ConversationCount:
-		return "conversation_count"
-	case !same(a.DurationMS, b.DurationMS):
-		return "duration_ms"
-	case !same(a.FileSizeBytes, b.FileSizeBytes):
-		return "file_size_bytes"
-	case !same(a.ErrorType, b.ErrorType):
-		return "error_type"
-	case !same(a.ErrorMessage, b.ErrorMessage):
-		return "error_message"
-	}
-	return ""
-}
-
-func same[T comparable](a, b *T) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
 }

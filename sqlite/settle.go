@@ -113,7 +113,7 @@ func (s *Store) recordOutcomes(ctx context.Context, tx *sql.Tx, c exportops.Chec
 		if b.Claim == nil {
 			continue
 		}
-		d := settle(*b.Claim, b, out[i].RowUnlike, c.Now)
+		d := b.Apply(*b.Claim, out[i].RowUnlike, c.Now)
 		out[i].State = d.State
 		var next any
 		if d.State == exportops.DeletionFailed {
@@ -129,19 +129,6 @@ func (s *Store) recordOutcomes(ctx context.Context, tx *sql.Tx, c exportops.Chec
 		}
 	}
 	return out, nil
-}
-
-// settle applies an outcome to an entry.
-func settle(d exportops.Deletion, b exportops.Settlement, unlike bool, now exportops.Time) exportops.Deletion {
-	d.State, d.Bytes, d.Evidence, d.Error = b.State, b.Bytes, b.Evidence, b.Error
-	switch {
-	case b.State == exportops.DeletionFailed:
-		d.Fail(b.Error, now)
-	case unlike:
-		d.State, d.Evidence = exportops.DeletionChanged, string(b.State)
-		d.Error = "the row was changed while its file was being deleted"
-	}
-	return d
 }
 
 func errorOr(err, other error) error {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -105,10 +104,7 @@ func settingValues(s config.Settings) map[string]string {
 		if shown == "" {
 			shown = v.Type().Field(i).Tag.Get("default")
 		}
-		if strings.Contains(shown, "://") {
-			shown = config.ShowURL(shown) // hides a password
-		}
-		all[v.Type().Field(i).Tag.Get("env")] = shown
+		all[v.Type().Field(i).Tag.Get("env")] = config.ShowURL(shown) // hides a password
 	}
 	return all
 }
