@@ -25,6 +25,8 @@ postgres_port=$port
 	SETTINGS
 	if [[ ${EXPORTOPS_TEST_DURABLE:-} != 1 ]]; then
 		printf '%s\n' 'fsync = off' 'synchronous_commit = off' 'full_page_writes = off'
+	else # and has the memory that a server of its own would have
+		printf '%s\n' 'shared_buffers = 1GB' 'max_wal_size = 4GB'
 	fi
 } >>"$dir/postgres/postgresql.conf"
 

@@ -1,0 +1,87 @@
+package exportops
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"iter"
+)
+
+// ArchivedRow is one row of the export logs as an archive keeps it, with the
+// metric that its export counts as. Texts and times are as the database holds
+// them, times in RFC 3339 and UTC wherever they can be read: any program may have
+// written them.
+type ArchivedRow struct {
+	ID                string          `json:"id"`
+	ExportID          string          `json:"export_id"`
+	UserID            string          `json:"user_id"`
+	Timestamp         string          `json:"timestamp"`
+	Format            string          `json:"format"`
+	Config            string          `json:"config"`
+	ConversationCount int64           `json:"conversation_count"`
+	FileSize          *int64          `json:"file_size"`
+	Status            string          `json:"status"`
+	FileURL           *string         `json:"file_url"`
+	ExpiresAt         *string         `json:"expires_at"`
+	ErrorMessage      *string         `json:"error_message"`
+	CreatedAt         string          `json:"created_at"`
+	UpdatedAt         string          `json:"updated_at"`
+	DownloadedCount   *int64          `json:"downloaded_count"` // nil in installs without the column
+	Metric            *ArchivedMetric `json:"metric"`           // nil where the export has none
+}
+
+// ArchivedMetric is the outcome of an export as it was counted.
+type ArchivedMetric struct {
+	Status            string  `json:"status"`
+	Source            string  `json:"source"`
+	Attempt           int64   `json:"attempt"`
+	Format            string  `json:"format"`
+	ConversationCount int64   `json:"conversation_count"`
+	DurationMS        *int64  `json:"duration_ms"`
+	FileSizeBytes     *int64  `json:"file_size_bytes"`
+	ErrorType         *string `json:"error_type"`
+	ErrorMessage      *string `json:"error_message"`
+	Timestamp         string  `json:"timestamp"`
+	CountedHour       *string `json:"counted_hour"`
+}
+
+// Hash is what two readings of the same row have in common, and of nothing else:
+// SHA-256 of the row as JSON.
+func (r *ArchivedRow) Hash() [sha256.Size]byte {
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(err) // texts, numbers and pointers to them cannot fail
+	}
+	return sha256.Sum256(b)
+}
+
+// Object is something stored in an ObjectStore.
+type Object struct {
+	Key      string
+	Size     int64 // bytes
+	Modified Time
+}
+
+// ObjectStore is where archives live: a folder, or a bucket with a prefix. Keys are
+// relative to it, and go through CheckKey.
+type ObjectStore interface {
+	// ID names the store, such as "file:///srv/archive", without any secret.
+	ID() string
+	// Create writes an object under a key that nothing has yet, all of it or
+	// nothing. KindConflict says that there is an object already, which is left as
+	// it is. Success means that storage has acknowledged the whole.
+	Create(ctx context.Context, key string, body io.ReadSeeker, size int64, sum [sha256.Size]byte) error
+	// Open reads an object; KindNotFound where there is none.
+	Open(ctx context.Context, key string) (io.ReadCloser, error)
+	// List yields the objects whose keys begin with prefix, in the order of their
+	// keys. An error ends it: what came before is then no complete answer.
+	List(ctx context.Context, prefix string) iter.Seq2[Object, error]
+	// Delete removes an object. That it was not there is no error; that it may be
+	// there still is one.
+	Delete(ctx context.Context, key string) error
+	// ProbeCreate writes, reads and removes a small object of its own, and fails
+	// where a second Create of the same key is not refused: archives would then
+	// not be safe from being overwritten.
+	ProbeCreate(ctx context.Context) error
+}
