@@ -15,6 +15,7 @@ const (
 	FileCleanup      Job = "file-cleanup"
 	LogCleanup       Job = "log-cleanup"
 	UserLogCleanup   Job = "user-log-cleanup" // on request only
+	EraseUser        Job = "erase-user"       // likewise
 )
 
 // ScheduledJobs lists the jobs that have a schedule.

@@ -20,6 +20,7 @@ import (
 type Store interface {
 	exportops.DeletionStore
 	exportops.LogStore
+	exportops.ErasureStore
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }
@@ -60,7 +61,7 @@ type Work struct {
 
 	// as turns the result of a part into that of the whole, for the run's record;
 	// nil where it is the whole.
-	as func(exportops.FileCleanupResult) any
+	as func(any) any
 }
 
 // settleWithin bounds how long a batch that has begun may take to finish after
@@ -98,16 +99,20 @@ func (c *Cleaner) ended(ctx context.Context, w Work) bool {
 }
 
 func (c *Cleaner) checkpoint(w Work, progress any) (exportops.Checkpoint, error) {
-	cp := exportops.Checkpoint{Fence: w.Fence, Now: exportops.At(c.Now()), Lease: c.Lease}
-	if part, ok := progress.(exportops.FileCleanupResult); ok && w.as != nil {
-		progress = w.as(part)
+	b, err := w.record(progress)
+	return exportops.Checkpoint{Fence: w.Fence, Now: exportops.At(c.Now()), Lease: c.Lease, Progress: b}, err
+}
+
+// record is a result, or the part of one, as the run's record keeps it.
+func (w Work) record(result any) (json.RawMessage, error) {
+	if w.as != nil {
+		result = w.as(result)
 	}
-	b, err := json.Marshal(progress)
+	b, err := json.Marshal(result)
 	if err != nil {
-		return cp, fmt.Errorf("keep progress: %w", err)
+		return nil, fmt.Errorf("keep progress: %w", err)
 	}
-	cp.Progress = b
-	return cp, nil
+	return b, nil
 }
 
 func (w Work) report(result any) {

@@ -72,7 +72,16 @@ func (r *logRun) cleanFiles(ctx context.Context) (bool, error) {
 	}
 	// The run's record holds the result of the whole, this part included.
 	work := r.work
-	work.as = func(f exportops.FileCleanupResult) any { return sofar(f) }
+	work.as = func(part any) any {
+		whole := any(before)
+		if f, ok := part.(exportops.FileCleanupResult); ok {
+			whole = sofar(f)
+		}
+		if r.work.as != nil {
+			whole = r.work.as(whole)
+		}
+		return whole
+	}
 	work.Progress = func(any) {
 		*r.res = sofar(files)
 		r.work.report(*r.res)
@@ -159,7 +168,7 @@ func (r *logRun) deletePage(ctx context.Context, page *logPage) (changed bool, e
 
 // deleteBatch deletes some rows of a page, and counts those that went.
 func (r *logRun) deleteBatch(ctx context.Context, page *logPage, at []int) (gone []bool, err error) {
-	cp, err := r.checkpoint(r.work, r.res)
+	cp, err := r.checkpoint(r.work, *r.res)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +185,7 @@ func (r *logRun) deleteBatch(ctx context.Context, page *logPage, at []int) (gone
 				counted.DeletedCount++
 			}
 		}
-		return json.Marshal(counted)
+		return r.work.record(counted)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("delete log rows: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,4 +169,34 @@ func TestUserLogCleanup(t *testing.T) {
 	}}
 	golden(t, "users/failed", request{method: http.MethodDelete, path: path, token: adminToken}.send(serve(t, o)))
 	wantProblem(t, request{method: http.MethodDelete, path: "/api/v1/users/nobody/export-logs", token: adminToken}.send(serve(t, o)), 400, "path.user_id")
+}
+
+func TestErasure(t *testing.T) {
+	path := "/api/v1/users/" + userID + "/erasure"
+	o := options()
+	receipt := exportops.Erasure{ID: exportops.NewID(), UserHash: "aa", Rows: 3}
+	receipt.Seal()
+	j := &fakeJobs{run: func(_ context.Context, r jobs.Request) (jobs.Answer, error) {
+		return jobs.Answer{Result: jobs.Result{Erased: &exportops.ErasureResult{Receipt: &receipt}}}, nil
+	}}
+	o.Jobs = j
+	w := request{method: http.MethodPost, path: path, token: adminToken}.send(serve(t, o))
+	if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"receipt":{"id":"`+receipt.ID+`"`) || strings.Contains(w.Body.String(), userID) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	want := jobs.Request{Job: exportops.EraseUser, Trigger: exportops.ByAPI, UserID: userID, Budget: httpapi.DefaultBudget}
+	if diff := cmp.Diff(want, j.last); diff != "" {
+		t.Error(diff)
+	}
+	wantProblem(t, request{method: http.MethodPost, path: path, token: readToken}.send(serve(t, o)), 401, "")
+	wantProblem(t, request{method: http.MethodPost, path: "/api/v1/users/nobody/erasure", token: adminToken}.send(serve(t, o)), 400, "path.user_id")
+
+	o.Jobs = &fakeJobs{run: func(context.Context, jobs.Request) (jobs.Answer, error) {
+		res := &exportops.ErasureResult{Left: 2}
+		return jobs.Answer{Failure: res.Failure(), Result: jobs.Result{Erased: res}}, nil
+	}}
+	w = request{method: http.MethodPost, path: path, token: adminToken}.send(serve(t, o))
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "2 records still name the user") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }

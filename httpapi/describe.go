@@ -19,7 +19,7 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.CountRange](): values(exportops.CountRanges...),
 	reflect.TypeFor[exportops.Period]():     values(exportops.Hourly, exportops.Daily),
 	reflect.TypeFor[exportops.Job](): values(
-		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup),
+		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser),
 	reflect.TypeFor[exportops.RunState](): values(
 		exportops.RunRunning, exportops.RunDone, exportops.RunPartial, exportops.RunFailed, exportops.RunSkipped, exportops.RunMissed),
 	reflect.TypeFor[exportops.Trigger](): values(
@@ -161,6 +161,10 @@ var descriptions = map[string]string{
 	"LogCleanupResult.errors":                   "The first 100",
 	"LogCleanupResult.errors_total":             "All errors",
 	"LogCleanupResult.complete":                 "false when the time budget ended first",
+	"ErasureResult.left":                        "Rows, metrics and other records that still name the user",
+	"ErasureResult.receipt":                     "null unless nothing is left",
+	"Erasure.user_hash":                         "Keyed: it says nothing to whoever does not hold the database and the id",
+	"Erasure.digest":                            "SHA-256 of the rest of the receipt",
 	"LogStatistics.eligible_for_cleanup":        "Finished exports before the cutoff, those aside that say completed and name a file",
 	"LogStatistics.oldest_log_date":             "null when there are none",
 	"AggregateDone.metrics":                     "Of the sixty minutes before the call",

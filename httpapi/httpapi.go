@@ -43,6 +43,11 @@ type Logs interface {
 	LogStatistics(ctx context.Context, cut exportops.Time) (exportops.LogStatistics, error)
 }
 
+// Erasures reads receipts; exportops.ErasureStore satisfies it.
+type Erasures interface {
+	Erasures(ctx context.Context, cursor string, limit int) ([]exportops.Erasure, string, error)
+}
+
 // Jobs runs jobs.
 type Jobs interface {
 	Run(ctx context.Context, r jobs.Request) (jobs.Answer, error)
@@ -51,13 +56,14 @@ type Jobs interface {
 // DefaultBudget is how long a job may work within one request.
 const DefaultBudget = 50 * time.Second
 
-// Options is what the API is made of. The first six fields are required.
+// Options is what the API is made of. The first seven fields are required.
 type Options struct {
-	Metrics Metrics
-	Exports exportops.ExportStore
-	Runs    Runs
-	Logs    Logs
-	Jobs    Jobs
+	Metrics  Metrics
+	Exports  exportops.ExportStore
+	Runs     Runs
+	Logs     Logs
+	Erasures Erasures
+	Jobs     Jobs
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
 	Ready func(context.Context) error

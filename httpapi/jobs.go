@@ -98,6 +98,8 @@ func (s *server) jobFailed(ctx context.Context, answer jobs.Answer) jobFailed {
 		f.Result = r.Files
 	case r.Logs != nil:
 		f.Result = r.Logs
+	case r.Erased != nil:
+		f.Result = r.Erased
 	case r.Rolls != nil:
 		f.Result = r.Rolls
 	}

@@ -27,6 +27,8 @@ var contract = map[string][]string{
 	"GET /api/v1/runs":                           {"job", "state", "limit", "cursor"},
 	"GET /api/v1/runs/{id}":                      nil,
 	"DELETE /api/v1/users/{user_id}/export-logs": {"dry_run", "force"},
+	"POST /api/v1/users/{user_id}/erasure":       {"dry_run", "force"},
+	"GET /api/v1/erasures":                       {"limit", "cursor"},
 	"GET /healthz":                               nil,
 	"GET /readyz":                                nil,
 }

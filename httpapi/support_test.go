@@ -147,6 +147,10 @@ func (s stub) Runs(_ context.Context, f exportops.RunFilter) ([]exportops.Run, s
 	return s.runs(f)
 }
 
+func (s stub) Erasures(context.Context, string, int) ([]exportops.Erasure, string, error) {
+	return nil, "", nil
+}
+
 func (s stub) LogStatistics(_ context.Context, cut exportops.Time) (exportops.LogStatistics, error) {
 	return s.logs(cut)
 }
@@ -158,7 +162,7 @@ func (s stub) CreateExport(_ context.Context, e exportops.Export) (exportops.Exp
 // options are those of a server that works and has a secret for every scope.
 func options() httpapi.Options {
 	return httpapi.Options{
-		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Jobs: &fakeJobs{run: succeed},
+		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Jobs: &fakeJobs{run: succeed},
 		Ready: func(context.Context) error { return nil },
 		Secrets: httpapi.Secrets{
 			Cron: httpapi.Secret{Current: cronSecret}, Ingest: httpapi.Secret{Current: ingestToken},

@@ -40,6 +40,15 @@ func logsEnding(res *exportops.LogCleanupResult) ending {
 	}
 }
 
+func erasedEnding(res *exportops.ErasureResult) ending {
+	return ending{
+		value: res, failed: res.FailedCount + res.Left, complete: res.Complete, failure: res.Failure(),
+		stamp: func(run exportops.Run, now exportops.Time) {
+			res.RunID, res.Timestamp, res.DurationMS = run.ID, now, now.Sub(run.StartedAt.Time).Milliseconds()
+		},
+	}
+}
+
 func rollsEnding(res *exportops.AggregateResult) ending {
 	return ending{
 		value: res, complete: res.Complete,
@@ -118,6 +127,9 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		r.Logs = &exportops.LogCleanupResult{}
 		err = json.Unmarshal(run.Result, r.Logs)
+	case exportops.EraseUser:
+		r.Erased = &exportops.ErasureResult{}
+		err = json.Unmarshal(run.Result, r.Erased)
 	case exportops.MetricsAggregate:
 		r.Rolls = &exportops.AggregateResult{}
 		err = json.Unmarshal(run.Result, r.Rolls)
@@ -135,5 +147,8 @@ func (r Result) resume() {
 	}
 	if r.Logs != nil {
 		r.Logs.Resume()
+	}
+	if r.Erased != nil {
+		r.Erased.Resume()
 	}
 }

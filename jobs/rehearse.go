@@ -27,6 +27,15 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		logsEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Logs: &res}}, err
 	}
+	if req.Job == exportops.EraseUser {
+		if err := r.refuseArchived(); err != nil {
+			return Answer{}, err
+		}
+		logs, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())
+		res := exportops.ErasureResult{LogCleanupResult: logs}
+		erasedEnding(&res).stamp(run, r.at())
+		return Answer{Result: Result{Erased: &res}}, err
+	}
 	res := exportops.AggregateResult{DryRun: true, Complete: true}
 	a.Result.Rolls = &res
 	now := r.at()

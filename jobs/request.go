@@ -20,7 +20,7 @@ type Request struct {
 
 	RetentionHours *int   // FileCleanup: by age instead of by expiry; at least 1
 	RetentionDays  *int   // LogCleanup: instead of the configured retention; at least 1
-	UserID         string // UserLogCleanup
+	UserID         string // UserLogCleanup and EraseUser
 
 	DryRun bool // report what would be done; changes nothing, records no run
 	Force  bool // override guards; recorded
@@ -41,9 +41,10 @@ type Request struct {
 
 // Result is what a job produced: one of the fields is set, by the job.
 type Result struct {
-	Files *exportops.FileCleanupResult
-	Logs  *exportops.LogCleanupResult
-	Rolls *exportops.AggregateResult
+	Files  *exportops.FileCleanupResult
+	Logs   *exportops.LogCleanupResult
+	Rolls  *exportops.AggregateResult
+	Erased *exportops.ErasureResult
 }
 
 // Answer is how a request ended.
@@ -112,7 +113,7 @@ func (r Request) Validate() error {
 	switch r.Job {
 	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup:
 		return nil
-	case exportops.UserLogCleanup:
+	case exportops.UserLogCleanup, exportops.EraseUser:
 		_, err := exportops.ParseID("user_id", r.UserID)
 		return err
 	}
@@ -123,7 +124,7 @@ func (r Request) Validate() error {
 func goesOn(run exportops.Run) bool {
 	switch run.Trigger {
 	case exportops.BySchedule, exportops.ByCatchUp, exportops.ByCron:
-		return run.Job != exportops.UserLogCleanup
+		return run.Job != exportops.UserLogCleanup && run.Job != exportops.EraseUser
 	}
 	return false
 }

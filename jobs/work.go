@@ -144,6 +144,16 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		}
 		return logsEnding(result.Logs), err
 	}
+	if req.Job == exportops.EraseUser {
+		if result.Erased == nil {
+			result.Erased = &exportops.ErasureResult{}
+		}
+		if err := r.refuseArchived(); err != nil {
+			return erasedEnding(result.Erased), err
+		}
+		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), result.Erased)
+		return erasedEnding(result.Erased), err
+	}
 	if result.Rolls == nil {
 		result.Rolls = &exportops.AggregateResult{}
 	}
@@ -196,7 +206,7 @@ func (r *Runner) selection(req Request) exportops.Selection {
 }
 
 func (r *Runner) logWork(req Request, deadline time.Time) cleanup.LogWork {
-	if req.Job == exportops.UserLogCleanup {
+	if req.UserID != "" {
 		return cleanup.LogWork{UserID: req.UserID, Roll: r.roll(time.Time{}, deadline)}
 	}
 	retention := r.LogRetention
@@ -234,6 +244,18 @@ func (r *Runner) refuseUnarchived() error {
 		Kind: exportops.KindRefused, Field: "EXPORT_ARCHIVE_BUCKET",
 		Message: "log rows are to be archived before they are deleted, and this version cannot write archives",
 		Hint:    "unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL to delete log rows without an archive",
+	}
+}
+
+// refuseArchived refuses to say that a user was erased whom an archive may hold.
+func (r *Runner) refuseArchived() error {
+	if !r.ArchiveConfigured {
+		return nil
+	}
+	return &exportops.Error{
+		Kind: exportops.KindRefused, Field: "EXPORT_ARCHIVE_BUCKET",
+		Message: "archives may hold rows of the user, and this version cannot take them out",
+		Hint:    "delete the archives, or take the user out of them by other means, and unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL for the erasure",
 	}
 }
 

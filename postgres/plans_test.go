@@ -153,6 +153,8 @@ var wholeTables = map[string]string{
 	"Deletions of a run":          "a run's entries lie together; an index would cost every claim",
 	"LogStatistics":               "it adds up nearly all rows",
 	"Diagnose":                    "it looks at the whole table once",
+	"Traces":                      "an erasure looks at all there is once; indexes on users would cost every claim",
+	"UserLeft":                    "likewise",
 	"ForgetDeletions":             "a few hundred at a time, oldest first",
 }
 

@@ -130,6 +130,30 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		_, err = s.DeleteLogRows(ctx, c, page, nil)
 		no(err)
 	}
+	name("Traces")
+	found, _, err := s.Traces(ctx, user, "", 100)
+	no(err)
+	name("EraseTraces")
+	for _, kind := range []exportops.TraceKind{
+		exportops.TraceCounter, exportops.TraceMetric, exportops.TraceEntry, exportops.TraceRun, exportops.TraceWorker, exportops.TraceCall,
+	} {
+		found = append(found, exportops.Trace{Kind: kind, Key: traceKeys[kind]})
+	}
+	_, err = s.EraseTraces(ctx, c, user, found)
+	no(err)
+	name("UserLeft")
+	_, err = s.UserLeft(ctx, user)
+	no(err)
+	name("UserHash")
+	_, err = s.UserHash(ctx, user)
+	no(err)
+	name("RecordErasure")
+	no(s.RecordErasure(ctx, c, exportops.Erasure{ID: exportops.NewID(), FinishedAt: now}))
+	name("Erasures")
+	_, _, err = s.Erasures(ctx, "", 2)
+	no(err)
+	name("Scrub")
+	no(s.Scrub(ctx))
 	name("LogStatistics")
 	_, err = s.LogStatistics(ctx, now)
 	no(err)
@@ -176,4 +200,9 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	no(err)
 	name("EndAbandoned")
 	no(s.EndAbandoned(ctx, active[0].ID, ago(-time.Hour)))
+}
+
+// traceKeys are keys of traces that nothing has.
+var traceKeys = map[exportops.TraceKind]string{
+	exportops.TraceCounter: "2001-02-03T04:00:00.000Z", exportops.TraceMetric: "0", exportops.TraceEntry: "0",
 }

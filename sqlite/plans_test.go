@@ -95,6 +95,10 @@ var wholeTables = map[string]string{
 	"Runs of a job":      "a few thousand",
 	"Runs active":        "a few thousand",
 	"Runs failed":        "a few thousand",
+	"Traces":             "an erasure looks at all there is once; indexes on users would cost every claim",
+	"UserLeft":           "likewise",
+	"UserHash":           "it has one row",
+	"Erasures":           "the newest first, until the page is full",
 	"LogStatistics":      "the oldest time, from the index; it stops at the first that can be read",
 }
 

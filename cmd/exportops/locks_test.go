@@ -31,7 +31,7 @@ const fiveMillion = `
 const theirLedger = `
 	INSERT INTO exportops.deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at, file_size,
 		row_status, run_id, token, attempts, bytes, evidence, claimed_at, finished_at)
-	SELECT export_id, user_id, 'expiry', 'deleted', 'file://' || $1::text, '', file_url, file_url, expires_at, file_size,
+	SELECT export_id, user_id, 'expiry', 'deleted', 'file://' || $1::text, '', file_url AS key, file_url, expires_at, file_size,
 		'completed', '00000000-0000-4000-8000-000000000000', 1, 1, file_size, 'confirmed', expires_at, expires_at
 	FROM export_logs WHERE status = 'expired'`
 

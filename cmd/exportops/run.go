@@ -55,6 +55,11 @@ func (c *runCmd) Run(e *env) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	return e.runJob(req)
+}
+
+// runJob runs a job and shows how it went on, and how it ended.
+func (e *env) runJob(req jobs.Request) error {
 	shown := e.stderr.terminal()
 	if shown {
 		req.OnProgress = func(r jobs.Result) { e.stderr.printf("\r\033[K%s", progress(r)) }
@@ -87,6 +92,8 @@ func progress(r jobs.Result) string {
 		return fmt.Sprintf("%d files deleted, %d failed", r.Files.DeletedCount, r.Files.FailedCount)
 	case r.Logs != nil:
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Logs.DeletedCount, r.Logs.FailedCount)
+	case r.Erased != nil:
+		return fmt.Sprintf("%d log rows deleted, %d failed", r.Erased.DeletedCount, r.Erased.FailedCount)
 	case r.Rolls != nil:
 		return fmt.Sprintf("%d hours closed", r.Rolls.HoursClosed)
 	}
@@ -102,6 +109,8 @@ func (e *env) showRun(a jobs.Answer) error {
 		return e.show(a.Result.Files, func() { e.drawFiles(a.Result.Files) })
 	case a.Result.Logs != nil:
 		return e.show(a.Result.Logs, func() { e.drawLogs(a.Result.Logs) })
+	case a.Result.Erased != nil:
+		return e.show(a.Result.Erased, func() { e.drawErased(a.Result.Erased) })
 	case a.Result.Rolls != nil:
 		return e.show(a.Result.Rolls, func() { e.drawRolls(a.Result.Rolls) })
 	}

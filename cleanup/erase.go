@@ -1,0 +1,122 @@
+package cleanup
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// tracesAtOnce is how many traces one transaction erases.
+const tracesAtOnce = 500
+
+// EraseUser erases a user: files, rows and metrics as CleanLogs does, then every
+// other trace; and when a look finds nothing left, it keeps a receipt. What stays,
+// and why, is in res; the error is for what stopped the whole.
+func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel LogWork, res *exportops.ErasureResult) error {
+	part := w
+	part.as = func(p any) any {
+		whole := *res
+		if logs, ok := p.(exportops.LogCleanupResult); ok {
+			whole.LogCleanupResult = logs
+		}
+		return whole
+	}
+	if err := c.CleanLogs(ctx, part, sel, &res.LogCleanupResult); err != nil || !res.Complete {
+		return err
+	}
+	res.Complete = false
+	if res.FailedCount+res.KeptInProgress+res.KeptFileMayExist+res.KeptHeld > 0 {
+		// The ledger still has to know what it tried, and how often.
+		return c.countLeft(ctx, sel.UserID, res)
+	}
+	if done, err := c.eraseTraces(ctx, w, sel.UserID, res); err != nil || !done {
+		return err
+	}
+	if err := c.countLeft(ctx, sel.UserID, res); err != nil || res.Left > 0 {
+		return err
+	}
+	if err := c.Store.Scrub(ctx); err != nil {
+		return fmt.Errorf("make the database forget: %w", err)
+	}
+	res.Complete = true
+	return c.keepReceipt(ctx, w, sel.UserID, res)
+}
+
+// eraseTraces reports whether it came to the end.
+func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *exportops.ErasureResult) (bool, error) {
+	for next := exportops.Cursor(""); ; {
+		if c.ended(ctx, w) {
+			return false, nil
+		}
+		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
+		if err != nil {
+			return false, err
+		}
+		byKind := map[exportops.TraceKind][]exportops.Trace{}
+		for _, t := range page {
+			byKind[t.Kind] = append(byKind[t.Kind], t)
+		}
+		for kind, traces := range byKind {
+			counted := *res
+			cp, err := c.checkpoint(w, counted)
+			if err != nil {
+				return false, err
+			}
+			n, err := c.Store.EraseTraces(ctx, cp, userID, traces)
+			if err != nil {
+				return false, err
+			}
+			res.Count(kind, n)
+		}
+		w.report(res)
+		if next = after; next == "" {
+			return true, nil
+		}
+	}
+}
+
+// countLeft looks for what still names the user.
+func (c *Cleaner) countLeft(ctx context.Context, userID string, res *exportops.ErasureResult) (err error) {
+	if res.Left, err = c.Store.UserLeft(ctx, userID); err != nil {
+		return err
+	}
+	for next := exportops.Cursor(""); ; {
+		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
+		if err != nil {
+			return err
+		}
+		res.Left += int64(len(page))
+		if next = after; next == "" {
+			return nil
+		}
+	}
+}
+
+// keepReceipt keeps the proof, once for the run.
+func (c *Cleaner) keepReceipt(ctx context.Context, w Work, userID string, res *exportops.ErasureResult) error {
+	if res.Receipt != nil {
+		return nil
+	}
+	hash, err := c.Store.UserHash(ctx, userID)
+	if err != nil {
+		return err
+	}
+	receipt := exportops.Erasure{
+		ID: exportops.NewID(), UserHash: hash, RunID: w.Fence.RunID, FinishedAt: exportops.At(c.Now()),
+		Files: res.FilesDeleted + res.FilesAbsent, Rows: res.DeletedCount, Metrics: res.LoneMetrics,
+		Counters: res.Counters, Entries: res.Entries, Records: res.Records,
+	}
+	receipt.Seal()
+	kept := *res
+	kept.Receipt = &receipt
+	cp, err := c.checkpoint(w, kept)
+	if err != nil {
+		return err
+	}
+	if err := c.Store.RecordErasure(ctx, cp, receipt); err != nil {
+		return err
+	}
+	*res = kept
+	return nil
+}

@@ -1,0 +1,142 @@
+package exportops
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+)
+
+// Erasure is the proof that a user was erased: counts and hashes, and nothing
+// about the person.
+type Erasure struct {
+	ID         string `json:"id"`
+	UserHash   string `json:"user_hash"` // keyed: only whoever holds the database and the id can match them
+	RunID      string `json:"run_id"`
+	FinishedAt Time   `json:"finished_at"`
+	Files      int64  `json:"files"`    // deleted, or found absent
+	Rows       int64  `json:"rows"`     // of the export logs, with their metrics
+	Metrics    int64  `json:"metrics"`  // exports that had metrics and no row
+	Counters   int64  `json:"counters"` // hours that counted the user by name
+	Entries    int64  `json:"entries"`  // of the ledger, which stay without what names the user
+	Records    int64  `json:"records"`  // runs whose results named the user
+	Digest     string `json:"digest"`   // SHA-256 of all the above
+}
+
+// Seal sets the digest.
+func (e *Erasure) Seal() { e.Digest = e.digest() }
+
+// Intact reports whether the digest fits the rest.
+func (e *Erasure) Intact() bool { return e.Digest == e.digest() }
+
+func (e *Erasure) digest() string {
+	plain := *e
+	plain.Digest = ""
+	b, err := json.Marshal(plain)
+	if err != nil {
+		panic(err) // texts, numbers and a time cannot fail
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// HashUser is the keyed hash of a user: HMAC-SHA-256 in hex.
+func HashUser(key []byte, userID string) string {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(userID))
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Erased stands where a user's id was in a text that stays.
+const Erased = "(erased)"
+
+// TraceKind says where a user is named beside the export logs and the metrics.
+type TraceKind string
+
+// The kinds of traces.
+const (
+	TraceCounter TraceKind = "counter" // an hour's count of the user's exports
+	TraceMetric  TraceKind = "metric"  // of an export that never had a row, nor an end
+	TraceEntry   TraceKind = "entry"   // of the ledger
+	TraceRun     TraceKind = "run"     // the result or the error of one that has ended
+	TraceWorker  TraceKind = "worker"  // of a run
+	TraceCall    TraceKind = "call"    // an Idempotency-Key that somebody chose
+)
+
+// Trace is one place that names a user.
+type Trace struct {
+	Kind TraceKind
+	Key  string // what finds it, in the store's words
+}
+
+// ErasureStore erases what is left of a user when files, rows and metrics are
+// gone.
+type ErasureStore interface {
+	// Traces reads the places that name a user, in pages, each once: the cursor is
+	// "" at first and after the last. Entries of the ledger that are claimed still
+	// are among them.
+	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
+	// EraseTraces makes traces name the user no more, and returns how many did:
+	// counters go, the others stay without what names the user. Entries that are
+	// claimed are left as they are.
+	EraseTraces(ctx context.Context, c Checkpoint, userID string, traces []Trace) (int64, error)
+	// UserLeft counts what the database holds of a user: rows of the export logs
+	// and metrics, whatever their state.
+	UserLeft(ctx context.Context, userID string) (int64, error)
+	// UserHash returns the keyed hash that stands for a user in receipts. The key
+	// is made when it is first needed.
+	UserHash(ctx context.Context, userID string) (string, error)
+	// RecordErasure keeps a receipt, with the progress of the checkpoint. The same
+	// receipt is kept once.
+	RecordErasure(ctx context.Context, c Checkpoint, e Erasure) error
+	// Erasures returns a page of receipts, newest first, and the cursor of the
+	// next, "" at the end.
+	Erasures(ctx context.Context, cursor string, limit int) ([]Erasure, string, error)
+	// Scrub makes the storage itself forget what was deleted, as far as that is in
+	// the store's hands.
+	Scrub(ctx context.Context) error
+}
+
+// ErasureResult is what an erasure did: to files, rows and metrics as a cleanup
+// of logs, and to what else named the user. It is complete when nothing is left.
+type ErasureResult struct {
+	LogCleanupResult
+	Counters int64    `json:"counters_erased"`
+	Entries  int64    `json:"ledger_entries_erased"`
+	Records  int64    `json:"records_erased"`
+	Left     int64    `json:"left"`    // rows, metrics and traces that still name the user
+	Receipt  *Erasure `json:"receipt"` // null unless nothing is left
+}
+
+// Resume keeps what is done for good, for the next holder of the run.
+func (r *ErasureResult) Resume() {
+	r.LogCleanupResult.Resume()
+	*r = ErasureResult{
+		LogCleanupResult: r.LogCleanupResult, Counters: r.Counters, Entries: r.Entries, Records: r.Records, Receipt: r.Receipt,
+	}
+}
+
+// Count adds erased traces of one kind.
+func (r *ErasureResult) Count(kind TraceKind, n int64) {
+	switch kind {
+	case TraceCounter:
+		r.Counters += n
+	case TraceMetric:
+		r.LoneMetrics += n
+	case TraceEntry:
+		r.Entries += n
+	case TraceRun, TraceWorker, TraceCall:
+		r.Records += n
+	}
+}
+
+// Failure says what is left, "" when nothing is.
+func (r *ErasureResult) Failure() string {
+	if r.Left == 0 && r.FailedCount == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d records still name the user: %d exports in progress, %d whose file may exist, %d held, %d failed, %d not reached",
+		r.Left, r.KeptInProgress, r.KeptFileMayExist, r.KeptHeld, r.FailedCount, r.Remaining)
+}

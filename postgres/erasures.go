@@ -1,0 +1,83 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
+)
+
+// UserHash implements exportops.ErasureStore.
+func (s *Store) UserHash(ctx context.Context, userID string) (string, error) {
+	key := make([]byte, 32)
+	rand.Read(key)
+	err := s.tx(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO exportops.erasure_key (one, key) VALUES (1, $1) ON CONFLICT DO NOTHING`, key); err != nil {
+			return fmt.Errorf("keep the key of erasures: %w", err)
+		}
+		return tx.QueryRow(ctx, `SELECT key FROM exportops.erasure_key`).Scan(&key)
+	})
+	if err != nil {
+		return "", err
+	}
+	return exportops.HashUser(key, userID), nil
+}
+
+// RecordErasure implements exportops.ErasureStore.
+func (s *Store) RecordErasure(ctx context.Context, c exportops.Checkpoint, e exportops.Erasure) error {
+	receipt, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("keep the receipt: %w", err)
+	}
+	return s.fenced(ctx, c, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO exportops.erasures (id, user_hash, finished_at, receipt)
+			VALUES ($1::uuid, $2, $3::timestamptz, $4::json) ON CONFLICT (id) DO NOTHING`,
+			e.ID, e.UserHash, e.FinishedAt.String(), string(receipt))
+		if err != nil {
+			return fmt.Errorf("keep the receipt: %w", err)
+		}
+		return nil
+	})
+}
+
+// Erasures implements exportops.ErasureStore.
+func (s *Store) Erasures(ctx context.Context, cursor string, limit int) (page []exportops.Erasure, next string, err error) {
+	size, before := pageSize(limit), int64(1)<<62
+	if cursor != "" {
+		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil {
+			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", cursor)
+		}
+	}
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		page, next = nil, ""
+		rows, err := tx.Query(ctx, `SELECT e.seq, e.receipt::text FROM exportops.erasures e WHERE e.seq < $1
+			ORDER BY e.seq DESC LIMIT $2`, before, size+1)
+		if err != nil {
+			return fmt.Errorf("read receipts: %w", err)
+		}
+		var seq, last int64
+		var receipt string
+		_, err = pgx.ForEachRow(rows, []any{&seq, &receipt}, func() error {
+			if len(page) == size {
+				next = strconv.FormatInt(last, 10)
+				return nil
+			}
+			last, page = seq, append(page, exportops.Erasure{})
+			return json.Unmarshal([]byte(receipt), &page[len(page)-1])
+		})
+		if err != nil {
+			return fmt.Errorf("read receipts: %w", err)
+		}
+		return nil
+	})
+	return page, next, err
+}
+
+// Scrub implements exportops.ErasureStore: when deleted rows leave the server's
+// files is for its vacuum to say.
+func (s *Store) Scrub(context.Context) error { return nil }

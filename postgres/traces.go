@@ -1,0 +1,155 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
+)
+
+// trace is how one kind of traces is found and erased.
+type trace struct {
+	kind exportops.TraceKind
+	// find yields at most $3 keys after $2, a text, that name the user $1, a uuid
+	// as text. The first page is after zero.
+	find, zero string
+	// erase takes the user as $1 and the keys, as texts, as $2.
+	erase string
+}
+
+// named says that a text names the user, in whichever case.
+func named(column string) string {
+	return `position($1::text in lower(coalesce(` + column + `::text, ''))) > 0`
+}
+
+// without is a text without the user. An id has no letter that means anything in
+// a pattern.
+func without(column string) string {
+	return `regexp_replace(` + column + `::text, $1::text, '` + exportops.Erased + `', 'gi')`
+}
+
+// uncounted says of a metric m that no rollup holds it, and no row stands for its
+// export.
+const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
+
+var traces = []trace{
+	{
+		exportops.TraceCounter,
+		`SELECT u.start::text FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start > $2::text::timestamptz
+			ORDER BY u.start LIMIT $3`, `-infinity`,
+		`DELETE FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start = ANY($2::text[]::timestamptz[])`,
+	},
+	{
+		exportops.TraceMetric,
+		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
+			ORDER BY m.id LIMIT $3`, `0`,
+		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`,
+	},
+	{
+		exportops.TraceEntry,
+		`SELECT d.id::text FROM exportops.deletions d WHERE d.id > $2::text::bigint
+			AND (d.user_id = $1::text::uuid OR ` + named("d.key") + ` OR ` + named("d.file_url") + ` OR ` + named("d.error") + `)
+			ORDER BY d.id LIMIT $3`, `0`,
+		// The user is not asked for: what found the entry may be any of these.
+		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
+			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`,
+	},
+	{
+		exportops.TraceRun,
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND r.state <> 'running' AND (` + named("r.result") + ` OR ` + named("r.error") + `)
+			ORDER BY r.id LIMIT $3`, ``,
+		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
+			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`,
+	},
+	{
+		exportops.TraceWorker,
+		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + named("w.result") + ` ORDER BY w.run_id LIMIT $3`, ``,
+		`UPDATE exportops.workers AS w SET result = ` + without("result") + `::json
+			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])`,
+	},
+	{
+		exportops.TraceCall,
+		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
+		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`,
+	},
+}
+
+// Traces implements exportops.ErasureStore.
+func (s *Store) Traces(ctx context.Context, userID string, after exportops.Cursor, limit int) (
+	page []exportops.Trace, next exportops.Cursor, err error,
+) {
+	err = s.streaming(ctx, func(tx pgx.Tx) error {
+		page, next = nil, ""
+		kind, from, _ := strings.Cut(string(after), "/")
+		for _, t := range traces {
+			if kind != "" && string(t.kind) != kind {
+				continue
+			}
+			if kind == "" {
+				from = t.zero
+			}
+			kind = ""
+			rows, err := tx.Query(ctx, s.sql(t.find), userID, from, limit-len(page))
+			if err != nil {
+				return fmt.Errorf("look for a user's traces: %w", err)
+			}
+			var key string
+			_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
+				page = append(page, exportops.Trace{Kind: t.kind, Key: key})
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("look for a user's traces: %w", err)
+			}
+			if len(page) == limit {
+				next = exportops.Cursor(string(t.kind) + "/" + key)
+				return nil
+			}
+		}
+		return nil
+	})
+	return page, next, err
+}
+
+// EraseTraces implements exportops.ErasureStore.
+func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID string, found []exportops.Trace) (n int64, err error) {
+	err = s.again(ctx, func() error {
+		return s.fenced(ctx, c, func(tx pgx.Tx) error {
+			n = 0
+			for _, t := range traces {
+				var keys []string
+				for _, f := range found {
+					if f.Kind == t.kind {
+						keys = append(keys, f.Key)
+					}
+				}
+				if len(keys) == 0 {
+					continue
+				}
+				tag, err := tx.Exec(ctx, s.sql(t.erase), userID, keys)
+				if err != nil {
+					return fmt.Errorf("erase a user's traces: %w", err)
+				}
+				n += tag.RowsAffected()
+			}
+			return nil
+		})
+	})
+	return n, err
+}
+
+// UserLeft implements exportops.ErasureStore.
+func (s *Store) UserLeft(ctx context.Context, userID string) (n int64, err error) {
+	err = s.streaming(ctx, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, s.sql(`SELECT (SELECT count(*) FROM {logs} e WHERE e.user_id = $1::text::uuid)
+			+ (SELECT count(*) FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid)`), userID).Scan(&n)
+		if err != nil {
+			return fmt.Errorf("count what is left of a user: %w", err)
+		}
+		return nil
+	})
+	return n, err
+}

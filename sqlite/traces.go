@@ -1,0 +1,147 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/exportops/exportops"
+)
+
+// trace is how one kind of traces is found and erased.
+type trace struct {
+	kind exportops.TraceKind
+	// find yields at most ?3 keys after ?2 that name the user ?1.
+	find string
+	// erase takes the user as ?1 and the keys as a JSON array, ?2.
+	erase string
+}
+
+// named says that a text names the user, in whichever case.
+func named(column string) string { return `instr(lower(coalesce(` + column + `, '')), ?1) > 0` }
+
+// without is a text without the user: where the case is mixed, nothing of it.
+func without(column, instead string) string {
+	r := `replace(replace(` + column + `, ?1, '` + exportops.Erased + `'), upper(?1), '` + exportops.Erased + `')`
+	return `CASE WHEN instr(lower(` + r + `), ?1) > 0 THEN '` + instead + `' ELSE ` + r + ` END`
+}
+
+// uncounted says of a metric m that no rollup holds it, and no row stands for its
+// export.
+const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
+
+const (
+	oneOf    = ` IN (SELECT value FROM json_each(?2))`
+	oneOfIDs = ` IN (SELECT CAST(value AS INTEGER) FROM json_each(?2))`
+)
+
+var traces = []trace{
+	{
+		exportops.TraceCounter,
+		`SELECT start FROM exportops_rollup_users WHERE user_id = ?1 AND start > ?2 ORDER BY start LIMIT ?3`,
+		`DELETE FROM exportops_rollup_users WHERE user_id = ?1 AND start` + oneOf,
+	},
+	{
+		exportops.TraceMetric,
+		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND m.user_id = ?1 AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
+		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id = ?1 AND ` + uncounted + ` AND m.id` + oneOfIDs,
+	},
+	{
+		exportops.TraceEntry,
+		`SELECT id FROM exportops_deletions WHERE id > CAST(?2 AS INTEGER)
+			AND (user_id = ?1 OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
+		// The user is not asked for: what found the entry may be any of these.
+		`UPDATE exportops_deletions SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
+			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs,
+	},
+	{
+		exportops.TraceRun,
+		`SELECT id FROM exportops_runs WHERE id > ?2 AND state <> 'running' AND (` + named("result") + ` OR ` + named("error") + `)
+			ORDER BY id LIMIT ?3`,
+		`UPDATE exportops_runs SET result = ` + without("result", "{}") + `, error = ` + without("error", "") + `
+			WHERE state <> 'running' AND id` + oneOf,
+	},
+	{
+		exportops.TraceWorker,
+		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + named("result") + ` ORDER BY run_id LIMIT ?3`,
+		`UPDATE exportops_workers SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf,
+	},
+	{
+		exportops.TraceCall,
+		`SELECT key FROM exportops_run_keys WHERE key > ?2 AND ` + named("key") + ` ORDER BY key LIMIT ?3`,
+		`DELETE FROM exportops_run_keys WHERE ?1 <> '' AND key` + oneOf,
+	},
+}
+
+// Traces implements exportops.ErasureStore.
+func (s *Store) Traces(ctx context.Context, userID string, after exportops.Cursor, limit int) (
+	page []exportops.Trace, next exportops.Cursor, err error,
+) {
+	kind, from, _ := strings.Cut(string(after), "/")
+	for _, t := range traces {
+		if kind != "" && string(t.kind) != kind {
+			continue
+		}
+		rows, err := s.read.QueryContext(ctx, s.sql(t.find), userID, from, limit-len(page))
+		if err != nil {
+			return nil, "", s.explain(fmt.Errorf("look for a user's traces: %w", err))
+		}
+		err = scanAll(rows, func() error {
+			page = append(page, exportops.Trace{Kind: t.kind})
+			return rows.Scan(&page[len(page)-1].Key)
+		})
+		if err != nil {
+			return nil, "", s.explain(fmt.Errorf("look for a user's traces: %w", err))
+		}
+		if len(page) == limit {
+			last := page[limit-1]
+			return page, exportops.Cursor(string(last.Kind) + "/" + last.Key), nil
+		}
+		kind, from = "", ""
+	}
+	return page, "", nil
+}
+
+// EraseTraces implements exportops.ErasureStore.
+func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID string, found []exportops.Trace) (n int64, err error) {
+	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+		n = 0
+		for _, t := range traces {
+			var keys []string
+			for _, f := range found {
+				if f.Kind == t.kind {
+					keys = append(keys, f.Key)
+				}
+			}
+			if len(keys) == 0 {
+				continue
+			}
+			list, err := jsonList(keys)
+			if err != nil {
+				return err
+			}
+			res, err := tx.ExecContext(ctx, s.sql(t.erase), userID, list)
+			if err != nil {
+				return fmt.Errorf("erase a user's traces: %w", err)
+			}
+			erased, err := res.RowsAffected()
+			if err != nil {
+				return err
+			}
+			n += erased
+		}
+		return nil
+	})
+	return n, err
+}
+
+// UserLeft implements exportops.ErasureStore.
+func (s *Store) UserLeft(ctx context.Context, userID string) (n int64, err error) {
+	err = s.read.QueryRowContext(ctx, s.sql(`SELECT (SELECT count(*) FROM {logs} e WHERE e.user_id = ?1)
+		+ (SELECT count(*) FROM exportops_export_metrics m WHERE m.user_id = ?1)`), userID).Scan(&n)
+	if err != nil {
+		return 0, s.explain(fmt.Errorf("count what is left of a user: %w", err))
+	}
+	return n, nil
+}

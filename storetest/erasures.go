@@ -1,0 +1,199 @@
+package storetest
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+func testErasures(t *testing.T, open func(testing.TB) Fixture) {
+	t.Run("traces_are_found_and_erased_and_others_stay", func(t *testing.T) { eraseTraces(t, open(t)) })
+	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
+	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
+	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
+}
+
+// allTraces reads them in pages of a size.
+func allTraces(t testing.TB, f Fixture, user string, size int) (all []exportops.Trace) {
+	t.Helper()
+	for next := exportops.Cursor(""); ; {
+		page, after, err := f.Store.Traces(t.Context(), user, next, size)
+		must(t, err)
+		if len(page) > size {
+			t.Fatalf("a page of %d has %d", size, len(page))
+		}
+		all = append(all, page...)
+		if next = after; next == "" {
+			return all
+		}
+	}
+}
+
+// left is a user with a trace of every kind, that no row explains; counted in the
+// three hours from one on.
+func left(t testing.TB, f Fixture, user string, from exportops.Time) {
+	t.Helper()
+	for i := range 3 {
+		hour := after(from, time.Duration(i)*time.Hour)
+		record(t, f, metric(func(m *exportops.Metric) { m.Timestamp = hour }))
+		r := exportops.Rollup{Start: hour, Users: []exportops.UserCount{{UserID: user, Count: 2}, {UserID: exportops.NewID(), Count: 1}}}
+		version := stateOf(t, f, hour).Version
+		write(t, f, r, version, true)
+	}
+	record(t, f, metric(func(m *exportops.Metric) { m.UserID, m.Status = user, exportops.Processing }))
+	entry := func(id, key, reason string) {
+		f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, file_url, row_status, run_id, token,
+			attempts, error, claimed_at, finished_at) VALUES (?, ?, 'expiry', 'failed', 's', 'b', ?, ?, 'completed', 'r', 1, 1, ?, ?, ?)`,
+			exportops.NewID(), id, key, key, reason, noon.String(), noon.String())
+	}
+	entry(user, "a", "")
+	entry(exportops.NewID(), strings.ToUpper(user)+"/b", "")
+	entry(exportops.NewID(), "c", "open "+user+"/c: no")
+	for name, change := range map[string]func(*exportops.Checkpoint){
+		"a result": func(c *exportops.Checkpoint) {
+			c.Progress = json.RawMessage(`{"errors":[{"error":"` + user + ` and ` + strings.ToUpper(user) + `"}]}`)
+		},
+		"an error": func(*exportops.Checkpoint) {},
+	} {
+		c := heldRun(t, f, noon)
+		change(&c)
+		message := ""
+		if name == "an error" {
+			message = "look at " + user
+		}
+		_, err := f.Store.FinishRun(t.Context(), c, exportops.RunFailed, message)
+		must(t, err)
+	}
+	_, _, _, err := f.Store.BeginRun(t.Context(), exportops.RunRequest{
+		Job: exportops.EraseUser, Lane: exportops.NewID(), Params: []byte(`{}`), Trigger: exportops.ByAPI,
+		IdempotencyKey: "erase " + user, Holder: "storetest", Now: noon, Lease: time.Minute,
+	})
+	must(t, err)
+}
+
+func eraseTraces(t *testing.T, f Fixture) {
+	user, other := exportops.NewID(), exportops.NewID()
+	left(t, f, user, noon)
+	left(t, f, other, after(noon, 24*time.Hour))
+	for _, size := range []int{1, 2, 100} {
+		kinds := map[exportops.TraceKind]int{}
+		for _, tr := range allTraces(t, f, user, size) {
+			kinds[tr.Kind]++
+		}
+		want := map[exportops.TraceKind]int{
+			exportops.TraceCounter: 3, exportops.TraceMetric: 1, exportops.TraceEntry: 3, exportops.TraceRun: 2, exportops.TraceCall: 1,
+		}
+		for kind, n := range want {
+			if kinds[kind] != n {
+				t.Fatalf("pages of %d find %v, want %v", size, kinds, want)
+			}
+		}
+	}
+	before := len(allTraces(t, f, other, 100))
+	c := heldRun(t, f, noon)
+	found := allTraces(t, f, user, 100)
+	n, err := f.Store.EraseTraces(t.Context(), c, user, found)
+	must(t, err)
+	if n != int64(len(found)) {
+		t.Errorf("%d of %d were erased", n, len(found))
+	}
+	if again := allTraces(t, f, user, 100); len(again) != 0 {
+		t.Errorf("there still are %v", again)
+	}
+	if n, err := f.Store.UserLeft(t.Context(), user); err != nil || n != 0 {
+		t.Errorf("%d rows and metrics are left, %v", n, err)
+	}
+	if n := len(allTraces(t, f, other, 100)); n != before {
+		t.Errorf("of another user %d of %d traces are left", n, before)
+	}
+	if n := f.Count(t, `SELECT count(*) FROM exportops_deletions WHERE export_id IS NULL AND user_id IS NULL AND key IS NULL
+		AND file_url IS NULL AND error = '' AND state = 'failed' AND attempts = 1`); n != 3 {
+		t.Errorf("%d entries stay without what named the user, want 3", n)
+	}
+}
+
+func keepClaimed(t *testing.T, f Fixture) {
+	row := due(after(noon, -time.Hour))
+	f.Insert(t, row)
+	c := heldRun(t, f, noon)
+	page := claim(t, f, c.Fence)
+	if len(page.Claims) != 1 || page.Claims[0] == nil {
+		t.Fatalf("claims %v", page.Claims)
+	}
+	found := allTraces(t, f, row.UserID, 10)
+	if len(found) != 1 {
+		t.Fatalf("found %v", found)
+	}
+	n, err := f.Store.EraseTraces(t.Context(), c, row.UserID, found)
+	must(t, err)
+	if d := ledger(t, f); n != 0 || d[0].Key != page.Claims[0].Key || d[0].UserID != row.UserID {
+		t.Errorf("%d erased: %+v", n, d[0])
+	}
+	if n, err := f.Store.UserLeft(t.Context(), row.UserID); err != nil || n != 1 {
+		t.Errorf("%d rows and metrics are left, %v", n, err)
+	}
+}
+
+func keepReceipts(t *testing.T, f Fixture) {
+	user := exportops.NewID()
+	hash, err := f.Store.UserHash(t.Context(), user)
+	must(t, err)
+	again, err := f.Store.UserHash(t.Context(), user)
+	must(t, err)
+	of, err := f.Store.UserHash(t.Context(), exportops.NewID())
+	must(t, err)
+	if hash != again || hash == of || len(hash) != 64 || strings.Contains(hash, user) {
+		t.Errorf("hashes %q, %q, of another %q", hash, again, of)
+	}
+	c := heldRun(t, f, noon)
+	var want []exportops.Erasure
+	for i := range 3 {
+		e := exportops.Erasure{ID: exportops.NewID(), UserHash: hash, RunID: c.RunID, FinishedAt: after(noon, time.Minute), Rows: int64(i), Entries: 7}
+		e.Seal()
+		for range 2 {
+			must(t, f.Store.RecordErasure(t.Context(), c, e))
+		}
+		want = append([]exportops.Erasure{e}, want...)
+	}
+	var got []exportops.Erasure
+	for cursor, pages := "", 0; ; pages++ {
+		page, next, err := f.Store.Erasures(t.Context(), cursor, 2)
+		must(t, err)
+		got = append(got, page...)
+		if cursor = next; cursor == "" {
+			break
+		}
+		if pages > 3 {
+			t.Fatal("the pages do not end")
+		}
+	}
+	for i := range want {
+		if len(got) != len(want) || got[i] != want[i] || !got[i].Intact() {
+			t.Fatalf("got %+v, want %+v", got, want)
+		}
+	}
+	_, _, err = f.Store.Erasures(t.Context(), "x", 2)
+	wantKind(t, err, exportops.KindInvalid, "cursor")
+	must(t, f.Store.Scrub(t.Context()))
+}
+
+func fencedErasure(t *testing.T, f Fixture) {
+	user := exportops.NewID()
+	left(t, f, user, noon)
+	c := heldRun(t, f, noon)
+	_, err := f.Store.FinishRun(t.Context(), c, exportops.RunDone, "")
+	must(t, err)
+	found := allTraces(t, f, user, 100)
+	if _, err := f.Store.EraseTraces(t.Context(), c, user, found); err != exportops.ErrFenced { //nolint:errorlint // it is not wrapped
+		t.Errorf("error %v", err)
+	}
+	if err := f.Store.RecordErasure(t.Context(), c, exportops.Erasure{ID: exportops.NewID()}); err != exportops.ErrFenced { //nolint:errorlint // likewise
+		t.Errorf("error %v", err)
+	}
+	if again := allTraces(t, f, user, 100); len(again) != len(found) {
+		t.Errorf("%d of %d are left", len(again), len(found))
+	}
+}
