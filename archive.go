@@ -3,7 +3,6 @@ package exportops
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"io"
 	"iter"
 )
@@ -44,16 +43,6 @@ type ArchivedMetric struct {
 	ErrorMessage      *string `json:"error_message"`
 	Timestamp         string  `json:"timestamp"`
 	CountedHour       *string `json:"counted_hour"`
-}
-
-// Hash is what two readings of the same row have in common, and of nothing else:
-// SHA-256 of the row as JSON.
-func (r *ArchivedRow) Hash() [sha256.Size]byte {
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // texts, numbers and pointers to them cannot fail
-	}
-	return sha256.Sum256(b)
 }
 
 // Object is something stored in an ObjectStore.
