@@ -137,6 +137,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		_, err = s.DeleteLogRows(ctx, c, page, nil)
 		no(err)
 	}
+	exerciseArchives(t, s, name, c)
 	name("LogStatistics")
 	_, err = s.LogStatistics(ctx, now)
 	no(err)
@@ -238,4 +239,52 @@ func exerciseMetrics(t *testing.T, s *Store, name func(string)) {
 	name("StaleHours")
 	_, err = s.StaleHours(ctx, now, 10)
 	must(t, err)
+}
+
+// exerciseArchives is about archives: two rows go through one.
+func exerciseArchives(t *testing.T, s *Store, name func(string), c exportops.Checkpoint) {
+	ctx := t.Context()
+	no := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	name("")
+	page, _, err := s.LogRows(ctx, exportops.LogSelection{Cut: planNow}, "", 2)
+	no(err)
+	name("ArchivedRows")
+	rows, err := s.ArchivedRows(ctx, []string{page[0].ID, page[1].ID})
+	no(err)
+	name("BeginArchive")
+	a, err := s.BeginArchive(ctx, c, exportops.Archive{Month: planNow, Rows: 2}, func(int64) string { return "k" })
+	no(err)
+	members := make([]exportops.ArchiveMember, len(rows))
+	for i := range rows {
+		members[i] = exportops.ArchiveMember{Position: int64(i), RowID: rows[i].ID, Hash: rows[i].Hash()}
+	}
+	name("AddArchiveMembers")
+	no(s.AddArchiveMembers(ctx, c, a.ID, members))
+	name("ArchiveMembers")
+	_, err = s.ArchiveMembers(ctx, a.ID, 0, 10)
+	no(err)
+	name("MoveArchive")
+	for _, to := range []exportops.ArchiveState{exportops.ArchiveWritten, exportops.ArchiveVerified, exportops.ArchiveDeleting} {
+		_, err = s.MoveArchive(ctx, c, a.ID, to, "")
+		no(err)
+	}
+	name("AdoptArchives")
+	_, err = s.AdoptArchives(ctx, c)
+	no(err)
+	name("DeleteArchived")
+	_, err = s.DeleteArchived(ctx, c, a.ID, members, func(exportops.LogRow) bool { return true }, nil)
+	no(err)
+	name("Archive")
+	_, err = s.Archive(ctx, a.ID)
+	no(err)
+	for what, f := range map[string]exportops.ArchiveFilter{"": {}, " done": {State: exportops.ArchiveDone}, " before": {Before: 9}} {
+		name("Archives" + what)
+		_, err := s.Archives(ctx, f)
+		no(err)
+	}
 }
