@@ -111,6 +111,14 @@ type ArchivedDeletion struct {
 	Took    time.Duration // how long other writers were kept waiting
 }
 
+// ArchiveMeasure adds up what an archive of rows would take.
+type ArchiveMeasure interface {
+	// Add reads rows by their ids, and returns how many of them can be archived.
+	Add(ctx context.Context, ids []string) (rows int64, err error)
+	// Bytes ends the measurement.
+	Bytes() (int64, error)
+}
+
 // ArchiveStore keeps the archives. Every change is of a run: ErrFenced where that is
 // no longer held, or another run has taken the archive over.
 type ArchiveStore interface {

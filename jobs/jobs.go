@@ -19,7 +19,7 @@ type Store interface {
 	exportops.RunStore
 }
 
-// Options is what a Runner works with. Every field is required, the last two
+// Options is what a Runner works with. Every field is required, the last three
 // aside.
 type Options struct {
 	Store   Store
@@ -30,8 +30,10 @@ type Options struct {
 	Now     func() time.Time
 
 	LogRetention time.Duration // of log-cleanup
-	// ArchiveConfigured refuses every log cleanup: rows are to be archived before
-	// they are deleted, and this version cannot.
+	// Archives keeps log rows before they are deleted; nil where that is off.
+	Archives cleanup.Archiver
+	// ArchiveConfigured refuses every log cleanup without Archives: rows are to be
+	// archived before they are deleted.
 	ArchiveConfigured bool
 
 	Holder string // names this process in its runs; "" for host and process id
@@ -55,6 +57,7 @@ func New(o Options) *Runner {
 	}
 	return &Runner{Options: o, cleaner: &cleanup.Cleaner{
 		Store: o.Store, Files: o.Files, Locator: o.Locator, Now: o.Now, Lease: exportops.LeaseLength,
+		Archives: o.Archives,
 	}}
 }
 

@@ -14,6 +14,9 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 	began := r.Now()
 	run := exportops.Run{StartedAt: exportops.At(began)}
 	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}
+	if r.Archives != nil {
+		dry.Archives = r.Archives
+	}
 	switch req.Job {
 	case exportops.FileCleanup:
 		res, err := dry.CleanFiles(ctx, r.selection(req))

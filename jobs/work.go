@@ -227,7 +227,7 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 
 // refuseUnarchived refuses to delete rows that are to be archived first.
 func (r *Runner) refuseUnarchived() error {
-	if !r.ArchiveConfigured {
+	if !r.ArchiveConfigured || r.Archives != nil {
 		return nil
 	}
 	return &exportops.Error{
