@@ -7,8 +7,8 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// logPageSize is how many rows are read at once. Transactions that delete them
-// are paced by themselves.
+// logPageSize is how many rows are read at once at least. Transactions that delete
+// them are paced by themselves; where they come to take more, so do pages.
 const logPageSize = 1000
 
 // logPage is a page of log rows, and what is to become of each.
@@ -21,7 +21,7 @@ type logPage struct {
 // logReader reads log rows a page ahead of whoever deals with them: reading a
 // page takes a third as long as deleting it.
 type logReader struct {
-	read  func(exportops.Cursor) (logPage, error)
+	read  func(at exportops.Cursor, limit int) (logPage, error)
 	ahead chan readPage // nil while nothing is being read
 }
 
@@ -31,10 +31,10 @@ type readPage struct {
 }
 
 func (r *logRun) reader(ctx context.Context, sel exportops.LogSelection) *logReader {
-	return &logReader{read: func(at exportops.Cursor) (logPage, error) {
+	return &logReader{read: func(at exportops.Cursor, limit int) (logPage, error) {
 		p := logPage{at: at}
 		var err error
-		if p.rows, p.next, err = r.Store.LogRows(ctx, sel, at, logPageSize); err != nil {
+		if p.rows, p.next, err = r.Store.LogRows(ctx, sel, at, limit); err != nil {
 			return p, fmt.Errorf("read log rows: %w", err)
 		}
 		p.verdicts = make([]exportops.LogVerdict, len(p.rows))
@@ -45,12 +45,13 @@ func (r *logRun) reader(ctx context.Context, sel exportops.LogSelection) *logRea
 	}}
 }
 
-// begin begins to read a page, and drops what was read before.
-func (l *logReader) begin(at exportops.Cursor) {
+// begin begins to read a page for transactions of a size, and drops what was read
+// before.
+func (l *logReader) begin(at exportops.Cursor, size int) {
 	l.stop()
 	ahead := make(chan readPage, 1)
 	go func() {
-		p, err := l.read(at)
+		p, err := l.read(at, max(size, logPageSize))
 		ahead <- readPage{p, err}
 	}()
 	l.ahead = ahead

@@ -93,7 +93,7 @@ func (r *logRun) deleteRows(ctx context.Context) (bool, error) {
 	defer cancel()
 	in := r.reader(reading, sel)
 	defer in.stop()
-	in.begin("")
+	in.begin("", r.pace.size)
 	for again := false; ; {
 		page, err := in.page()
 		if err != nil {
@@ -103,7 +103,7 @@ func (r *logRun) deleteRows(ctx context.Context) (bool, error) {
 			return false, r.countRest(context.WithoutCancel(ctx), sel, page.at)
 		}
 		if page.next != "" {
-			in.begin(page.next)
+			in.begin(page.next, r.pace.size)
 		}
 		changed, err := r.deletePage(ctx, &page)
 		if err != nil {
@@ -119,7 +119,7 @@ func (r *logRun) deleteRows(ctx context.Context) (bool, error) {
 			}
 		}
 		if again = uncounted || changed && !again; again {
-			in.begin(page.at) // for what is left of it
+			in.begin(page.at, r.pace.size) // for what is left of it
 			continue
 		}
 		for i, v := range page.verdicts {

@@ -89,26 +89,18 @@ func (d *logDeletion) going() (at []int64) {
 
 // lockSame locks the rows that are what was read.
 func (d *logDeletion) lockSame(ctx context.Context) error {
-	n := len(d.rows)
-	ids, exports, users := make([]string, n), make([]*string, n), make([]*string, n)
-	statuses, times := make([]string, n), make([]string, n)
-	urls, expires := make([]*string, n), make([]*string, n)
+	places, versions := make([]string, len(d.rows)), make([]string, len(d.rows))
 	for i, r := range d.rows {
 		seen, ok := r.Seen.(seenRow)
 		if !ok {
 			return fmt.Errorf("log row %q was not read by this store", r.ID)
 		}
-		ids[i], exports[i], users[i] = r.ID, nullText(r.ExportID), nullText(r.UserID)
-		statuses[i], times[i], urls[i], expires[i] = string(r.Status), seen.timestamp, r.FileURL, r.ExpiresAt
+		places[i], versions[i] = seen.row, seen.version
 	}
 	rows, err := d.tx.Query(ctx, d.sql(`
-		SELECT g.at - 1 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[],
-				$7::timestamptz[]) WITH ORDINALITY AS g (id, export_id, user_id, status, file_url, expires_at, timestamp, at)
-			JOIN {logs} e ON e.id = g.id
-		WHERE e.export_id IS NOT DISTINCT FROM g.export_id AND e.user_id IS NOT DISTINCT FROM g.user_id
-			AND e.status = g.status AND e.timestamp = g.timestamp AND e.file_url IS NOT DISTINCT FROM g.file_url
-			AND e.expires_at IS NOT DISTINCT FROM g.expires_at
-		FOR UPDATE OF e SKIP LOCKED`), ids, exports, users, statuses, urls, expires, times)
+		SELECT g.at - 1 FROM unnest($1::{rowtype}[], $2::text[]) WITH ORDINALITY AS g (row, version, at)
+			JOIN {logs} e ON e.{row} = g.row
+		WHERE {version} = g.version FOR UPDATE OF e SKIP LOCKED`), places, versions)
 	if err != nil {
 		return fmt.Errorf("lock log rows: %w", err)
 	}
@@ -131,20 +123,17 @@ func (d *logDeletion) dropClaimed(ctx context.Context) error {
 			priors[n] = r.Prior.ID
 		}
 	}
-	return d.drop(ctx, "look for claims", `
-		SELECT g.at FROM unnest($1::bigint[], $2::uuid[], $3::bigint[]) AS g (at, export_id, prior)
-		WHERE EXISTS (SELECT 1 FROM exportops.deletions x WHERE x.export_id = g.export_id
-			AND (x.state = 'claimed' OR x.id > g.prior AND x.state NOT IN ('deleted', 'absent')))`, at, exports, priors)
-}
-
-func (d *logDeletion) drop(ctx context.Context, what, query string, args ...any) error {
-	rows, err := d.tx.Query(ctx, query, args...)
+	rows, err := d.tx.Query(ctx, `
+		SELECT g.n - 1 FROM unnest($1::uuid[], $2::bigint[]) WITH ORDINALITY AS g (export_id, prior, n)
+		WHERE g.export_id IN (SELECT x.export_id FROM exportops.deletions x WHERE x.state = 'claimed')
+			OR (SELECT true FROM exportops.deletions x
+				WHERE x.export_id = g.export_id AND x.id > g.prior AND x.state NOT IN ('deleted', 'absent') LIMIT 1)`, exports, priors)
 	if err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fmt.Errorf("look for claims: %w", err)
 	}
-	var at int64
-	if _, err := pgx.ForEachRow(rows, []any{&at}, func() error { d.goes[at] = false; return nil }); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+	var n int64
+	if _, err := pgx.ForEachRow(rows, []any{&n}, func() error { d.goes[at[n]] = false; return nil }); err != nil {
+		return fmt.Errorf("look for claims: %w", err)
 	}
 	return nil
 }
@@ -200,7 +189,7 @@ func (d *logDeletion) dropUncounted(ctx context.Context) error {
 	position := map[string]int64{}
 	for _, i := range d.going() {
 		seen := d.rows[i].Seen.(seenRow)
-		if h, ok := d.lock[seen.hour]; ok && h.rolled && h.version == seen.version {
+		if h, ok := d.lock[seen.hour]; ok && h.rolled && h.version == seen.counts {
 			continue
 		}
 		again, position[d.rows[i].ID], d.goes[i] = append(again, d.rows[i].ID), i, false
@@ -224,17 +213,18 @@ func (d *logDeletion) dropUncounted(ctx context.Context) error {
 // delete deletes what is left, and seals the hours that lose a row.
 func (d *logDeletion) delete(ctx context.Context) error {
 	at := d.going()
-	ids, exports := make([]string, len(at)), make([]string, len(at))
-	for n, i := range at {
-		ids[n], exports[n] = d.rows[i].ID, d.rows[i].ExportID
-	}
-	if len(ids) == 0 {
+	if len(at) == 0 {
 		return nil
+	}
+	ids, places, exports := make([]string, len(at)), make([]string, len(at)), make([]string, len(at))
+	for n, i := range at {
+		r := d.rows[i]
+		ids[n], places[n], exports[n] = r.ID, r.Seen.(seenRow).row, r.ExportID
 	}
 	if err := sealHours(ctx, d.tx, d.hours(), d.unplaced()); err != nil {
 		return err
 	}
-	tag, err := d.tx.Exec(ctx, d.sql(`DELETE FROM {logs} e WHERE e.id = ANY($1::uuid[])`), ids)
+	tag, err := d.tx.Exec(ctx, d.sql(`DELETE FROM {logs} e WHERE e.{row} = ANY($1::{rowtype}[])`), places)
 	if err != nil {
 		return fmt.Errorf("delete log rows: %w", err)
 	}

@@ -19,11 +19,12 @@ const placeable = `(e.timestamp >= ` + readableFrom + ` AND e.timestamp < '10000
 // may what its metric says stand open in some hour: it is unplaced.
 const withCounted = `
 	LEFT JOIN LATERAL (
-		SELECT h.start, h.version FROM exportops.export_metrics m JOIN exportops.rollup_hours h ON h.start = m.counted_hour
+		SELECT m.counted_hour FROM exportops.export_metrics m
 		WHERE m.export_id = e.export_id AND m.outcome AND m.status IN ('completed', 'failed')
 			AND NOT (m.source = 'observed' AND e.status IN ('completed', 'failed') AND e.status <> m.status)
-			AND m.counted_hour = date_trunc('hour', e.timestamp, 'UTC') AND (h.clean OR h.sealed)
-		LIMIT 1) k ON ` + placeable
+			AND m.counted_hour = date_trunc('hour', e.timestamp, 'UTC')
+		LIMIT 1) m ON ` + placeable + `
+	LEFT JOIN exportops.rollup_hours k ON k.start = m.counted_hour AND (k.clean OR k.sealed)`
 
 const countedColumn = `, k.start::text, k.version, NOT ` + placeable + ` AND NOT EXISTS (
 		SELECT 1 FROM exportops.export_metrics m JOIN exportops.rollup_hours h ON h.start = m.counted_hour
@@ -40,11 +41,12 @@ func logOrder(s exportops.LogSelection) order {
 	return order{where: `e.timestamp < $1::timestamptz`, args: []any{s.Cut.String()}, sort: "timestamp"}
 }
 
-// seenRow is what is compared of a row beside what the domain holds.
+// seenRow is what is compared of a row, and of what counts it.
 type seenRow struct {
-	timestamp string // to the microsecond
-	hour      string // that counted it, as Postgres prints it; "" where none does
-	version   int64  // of the hour
+	row     string // where it is, and
+	version string // which version of it: see learned
+	hour    string // that counted it, as Postgres prints it; "" where none does
+	counts  int64  // the version of the hour
 }
 
 // LogRows implements exportops.LogStore.
@@ -56,7 +58,7 @@ func (s *Store) LogRows(ctx context.Context, sel exportops.LogSelection, after e
 		return nil, "", err
 	}
 	err = s.reading(ctx, func(tx pgx.Tx) error {
-		page, err = s.scanLogRows(ctx, tx, o, o.by()+fmt.Sprintf(` LIMIT %d`, limit))
+		page, err = s.scanLogRows(ctx, tx, o, fmt.Sprintf(`%s LIMIT %d`, o.by(), limit))
 		return err
 	})
 	if err != nil {
@@ -68,9 +70,13 @@ func (s *Store) LogRows(ctx context.Context, sel exportops.LogSelection, after e
 	return page, next, nil
 }
 
+// scanLogRows reads rows, and then what the ledger and the hours say of each: the
+// other way round a page would be sorted with all of that.
 func (s *Store) scanLogRows(ctx context.Context, tx pgx.Tx, o order, end string) ([]exportops.LogRow, error) {
-	rows, err := tx.Query(ctx, s.sql(`SELECT`+candidateColumns+countedColumn+candidateFrom+withCounted+
-		` WHERE `+o.where+end), o.args...)
+	rows, err := tx.Query(ctx, s.sql(`SELECT`+candidateColumns+countedColumn+`, e.row, e.version FROM (
+			SELECT e.id, e.export_id, e.user_id, e.status, e.file_url, e.expires_at, e.created_at, e.timestamp, e.file_size,
+				e.{row}::text AS row, {version} AS version
+			FROM {logs} e WHERE `+o.where+end+`) e`+withLedger+withCounted+o.by()), o.args...)
 	if err != nil {
 		return nil, fmt.Errorf("read log rows: %w", err)
 	}
@@ -78,10 +84,10 @@ func (s *Store) scanLogRows(ctx context.Context, tx pgx.Tx, o order, end string)
 		var hour *string
 		var version *int64
 		var unplaced bool
-		c, err := scanCandidate(row, &hour, &version, &unplaced)
-		seen := seenRow{timestamp: c.timestamp}
+		var seen seenRow
+		c, err := scanCandidate(row, &hour, &version, &unplaced, &seen.row, &seen.version)
 		if hour != nil {
-			seen.hour, seen.version = *hour, *version
+			seen.hour, seen.counts = *hour, *version
 		}
 		c.Cursor = o.cursor(c)
 		return exportops.LogRow{Candidate: c.Candidate, Counted: hour != nil || unplaced, Seen: seen}, err

@@ -73,7 +73,7 @@ func open(ctx context.Context, o Options, tracer pgx.QueryTracer) (*Store, error
 		return nil, fmt.Errorf("open a pool of connections: %w", err)
 	}
 	s.jobs = stdlib.OpenDBFromPool(s.pool)
-	s.learned(false, false)
+	s.learned(false, true, false)
 	if err := s.learnTable(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -123,14 +123,15 @@ func (o Options) config() (*pgxpool.Config, error) {
 // learnTable finds out what the table at hand is and offers: older installs have
 // no downloaded_count.
 func (s *Store) learnTable(ctx context.Context) error {
-	var view, downloads bool
+	var kind string
+	var downloads, plain bool
 	err := s.reading(ctx, func(tx pgx.Tx) error {
 		err := tx.QueryRow(ctx, `
-			SELECT coalesce(bool_or(c.relkind = 'v'), false), coalesce(bool_or(EXISTS (SELECT 1 FROM pg_attribute a
-				WHERE a.attrelid = c.oid AND a.attname = 'downloaded_count' AND NOT a.attisdropped)), false)
+			SELECT c.relkind::text, c.relkind = 'r' AND NOT c.relhassubclass, EXISTS (SELECT 1 FROM pg_attribute a
+				WHERE a.attrelid = c.oid AND a.attname = 'downloaded_count' AND NOT a.attisdropped)
 			FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-			WHERE n.nspname = $1 AND c.relname = $2`, s.place[0], s.place[1]).Scan(&view, &downloads)
-		if err != nil {
+			WHERE n.nspname = $1 AND c.relname = $2`, s.place[0], s.place[1]).Scan(&kind, &plain, &downloads)
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("look at table %s: %w", s.table, err)
 		}
 		return nil
@@ -138,17 +139,27 @@ func (s *Store) learnTable(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.learned(view, downloads)
+	s.learned(kind == "v", plain, downloads)
 	return nil
 }
 
-func (s *Store) learned(view, downloads bool) {
+// learned notes what the table is. Which row it is, and which version of it, a
+// plain table says by itself, and the server finds it without an index. Of a view,
+// or a table in parts, that has no meaning: there the row's id and all that matters
+// of it are compared.
+func (s *Store) learned(view, plain, downloads bool) {
 	count := "0"
 	if downloads {
 		count = "coalesce(e.downloaded_count, 0)"
 	}
+	row, rowtype, version := "id", "uuid",
+		"md5(ROW(e.export_id, e.user_id, e.status, e.file_url, e.expires_at, e.timestamp)::text)"
+	if plain {
+		row, rowtype, version = "ctid", "tid", "e.xmin::text"
+	}
 	s.view, s.downloads = view, downloads
-	s.replacer = strings.NewReplacer("{logs}", s.place.Sanitize(), "{downloaded}", count)
+	s.replacer = strings.NewReplacer("{logs}", s.place.Sanitize(), "{downloaded}", count,
+		"{row}", row, "{rowtype}", rowtype, "{version}", version)
 }
 
 // Close closes the database. No operation may be under way.
@@ -178,7 +189,7 @@ func (s *Store) role() string { return s.pool.Config().ConnConfig.User }
 
 // sql puts the names that depend on the installation into a query: {logs} is
 // the table of the export logs, {downloaded} its downloaded_count or, in older
-// installs, 0, of a row e.
+// installs, 0, of a row e; for the others see learned.
 func (s *Store) sql(query string) string { return s.replacer.Replace(query) }
 
 // pageSize applies the default and the bound of a list's page.

@@ -23,13 +23,15 @@ const (
 // opening is what each transaction begins with, in one round trip: behind a
 // pooler nothing outlasts it. Rows that row level security hides are an error,
 // not nothing; times and bytes are printed in one way, whatever the server is
-// set to; whoever opens a cursor reads all of it. The search path stays, because
-// triggers of the application run in it; and whether it may write is the server's
-// to say, which may protect a full disk.
+// set to; whoever opens a cursor reads all of it; to compile a query takes longer
+// than it runs. The search path stays, because triggers of the application run in
+// it; and whether it may write is the server's to say, which may protect a full
+// disk.
 func opening(mode string, lock, statement time.Duration) string {
 	return fmt.Sprintf(`BEGIN %s; SET LOCAL lock_timeout = %d; SET LOCAL statement_timeout = %d;
 		SET LOCAL row_security = off; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO';
-		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL cursor_tuple_fraction = 1`,
+		SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; SET LOCAL cursor_tuple_fraction = 1;
+		SET LOCAL jit = off`,
 		mode, lock.Milliseconds(), statement.Milliseconds())
 }
 

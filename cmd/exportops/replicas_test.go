@@ -22,7 +22,7 @@ import (
 
 // site is a database that several processes share.
 type site struct {
-	*testing.T
+	testing.TB
 	db  *pgx.Conn
 	env []string
 	dir string
@@ -32,7 +32,7 @@ const siteSecret = "a-secret-of-the-replicas"
 
 // newSite makes an empty database on the test server, with its schema and the
 // table of export logs, and a folder for the files.
-func newSite(t *testing.T, settings ...string) *site {
+func newSite(t testing.TB, settings ...string) *site {
 	t.Helper()
 	server := os.Getenv("EXPORTOPS_TEST_POSTGRES")
 	if server == "" {
@@ -58,7 +58,7 @@ func newSite(t *testing.T, settings ...string) *site {
 		t.Fatal(err)
 	}
 	u.Path = "/" + name
-	s := &site{T: t, dir: t.TempDir()}
+	s := &site{TB: t, dir: t.TempDir()}
 	if s.db, err = pgx.Connect(ctx, u.String()); err != nil {
 		t.Fatal(err)
 	}
