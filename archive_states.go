@@ -154,4 +154,9 @@ type ArchiveStore interface {
 	Archive(ctx context.Context, id int64) (Archive, error)
 	// Archives returns a page, newest first.
 	Archives(ctx context.Context, f ArchiveFilter) ([]Archive, error)
+	// RestoreRows adds rows of archives to the export logs, under their own ids, in
+	// one transaction, and says of each in order whether it is new. A row whose id or
+	// export is there already stays as it is. The metric comes with its row where the
+	// export has none; a sealed hour, which counts it still, does not count it again.
+	RestoreRows(ctx context.Context, rows []ArchivedRow, now Time) ([]bool, error)
 }

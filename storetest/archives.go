@@ -18,6 +18,7 @@ func testArchives(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("delete", func(t *testing.T) { testDeleteArchived(t, open) })
 	t.Run("owners", func(t *testing.T) { testArchiveOwners(t, open) })
 	t.Run("list", func(t *testing.T) { testArchiveList(t, open) })
+	t.Run("restore", func(t *testing.T) { testRestore(t, open) })
 }
 
 // october is the month of most of the archives.
