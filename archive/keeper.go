@@ -188,12 +188,8 @@ func (k *Keeper) Check(ctx context.Context, a exportops.Archive) (fault string, 
 }
 
 func (k *Keeper) prove(ctx context.Context, a exportops.Archive, write bool) (fault string, err error) {
-	if a.Store != k.Objects.ID() {
-		return "", &exportops.Error{
-			Kind: exportops.KindUnavailable, Field: "EXPORT_ARCHIVE_URL",
-			Message: fmt.Sprintf("archive %s lies in %s, and %s is configured", a.Key, a.Store, k.Objects.ID()),
-			Hint:    "name the storage that holds it, until every archive there is finished",
-		}
+	if err := k.here(a); err != nil {
+		return "", err
 	}
 	file, err := newSpool(k.Dir)
 	if err != nil {
@@ -219,6 +215,18 @@ func (k *Keeper) prove(ctx context.Context, a exportops.Archive, write bool) (fa
 		return "", err
 	}
 	return k.manifest(ctx, a, s, write)
+}
+
+// here refuses an archive that lies in another storage than that which is open.
+func (k *Keeper) here(a exportops.Archive) error {
+	if a.Store == k.Objects.ID() {
+		return nil
+	}
+	return &exportops.Error{
+		Kind: exportops.KindUnavailable, Field: "EXPORT_ARCHIVE_URL",
+		Message: fmt.Sprintf("archive %s lies in %s, and %s is configured", a.Key, a.Store, k.Objects.ID()),
+		Hint:    "name the storage that holds it",
+	}
 }
 
 // compare decodes the rows of a file and compares each with the hash that was
