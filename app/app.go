@@ -77,6 +77,9 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 		if err := createFiles(c); err != nil {
 			return nil, err
 		}
+		if err := createArchive(c); err != nil {
+			return nil, err
+		}
 	}
 	files, err := OpenFiles(ctx, c)
 	if err != nil {
