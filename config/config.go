@@ -23,8 +23,7 @@ type Config struct {
 
 	// Archive is where archives are; nil where rows are deleted without one.
 	Archive *Storage
-	// ArchiveConfigured says that log rows are to be archived before they are
-	// deleted. This version cannot, and so must not delete any.
+	// ArchiveConfigured says that log rows are archived before they are deleted.
 	ArchiveConfigured bool
 
 	FileRetention time.Duration

@@ -19,7 +19,7 @@ type Store interface {
 	exportops.RunStore
 }
 
-// Options is what a Runner works with. Every field is required, the last three
+// Options is what a Runner works with. Every field is required, the last two
 // aside.
 type Options struct {
 	Store   Store
@@ -32,9 +32,6 @@ type Options struct {
 	LogRetention time.Duration // of log-cleanup
 	// Archives keeps log rows before they are deleted; nil where that is off.
 	Archives cleanup.Archiver
-	// ArchiveConfigured refuses every log cleanup without Archives: rows are to be
-	// archived before they are deleted.
-	ArchiveConfigured bool
 
 	Holder string // names this process in its runs; "" for host and process id
 }

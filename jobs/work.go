@@ -135,9 +135,6 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		if result.Logs == nil {
 			result.Logs = &exportops.LogCleanupResult{Errors: []exportops.LogError{}}
 		}
-		if err := r.refuseUnarchived(); err != nil {
-			return logsEnding(result.Logs), err
-		}
 		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
 		if err == nil && req.Job == exportops.LogCleanup {
 			err = r.forget(ctx, work)
@@ -222,18 +219,6 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 		// What could not be rolled up in time is kept, as remaining.
 		_, err := r.Metrics.RollBefore(ctx, before, now)
 		return err
-	}
-}
-
-// refuseUnarchived refuses to delete rows that are to be archived first.
-func (r *Runner) refuseUnarchived() error {
-	if !r.ArchiveConfigured || r.Archives != nil {
-		return nil
-	}
-	return &exportops.Error{
-		Kind: exportops.KindRefused, Field: "EXPORT_ARCHIVE_BUCKET",
-		Message: "log rows are to be archived before they are deleted, and this version cannot write archives",
-		Hint:    "unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL to delete log rows without an archive",
 	}
 }
 
