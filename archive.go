@@ -3,7 +3,7 @@ package exportops
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
+	"fmt"
 	"io"
 	"iter"
 )
@@ -46,16 +46,6 @@ type ArchivedMetric struct {
 	CountedHour       *string `json:"counted_hour"`
 }
 
-// Hash is what two readings of the same row have in common, and of nothing else:
-// SHA-256 of the row as JSON.
-func (r *ArchivedRow) Hash() [sha256.Size]byte {
-	b, err := json.Marshal(r)
-	if err != nil {
-		panic(err) // texts, numbers and pointers to them cannot fail
-	}
-	return sha256.Sum256(b)
-}
-
 // Object is something stored in an ObjectStore.
 type Object struct {
 	Key      string
@@ -84,4 +74,44 @@ type ObjectStore interface {
 	// where a second Create of the same key is not refused: archives would then
 	// not be safe from being overwritten.
 	ProbeCreate(ctx context.Context) error
+}
+
+// CheckBody reads the body of an object that is to be created, and rewinds it. It is
+// KindInvalid when that is not of the size and the SHA-256 that it is said to be: a
+// store calls it first, so that nothing else is ever sent.
+func CheckBody(body io.ReadSeeker, size int64, sum [sha256.Size]byte) error {
+	h := sha256.New()
+	_, err := body.Seek(0, io.SeekStart)
+	if err != nil {
+		return fmt.Errorf("rewind what is to be written: %w", err)
+	}
+	n, err := io.Copy(h, body)
+	if err != nil {
+		return fmt.Errorf("read what is to be written: %w", err)
+	}
+	if n != size || [sha256.Size]byte(h.Sum(nil)) != sum {
+		return Invalid("body", "what is to be written is not of the size and the SHA-256 that it should be: %d bytes, not %d", n, size)
+	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("rewind what is to be written: %w", err)
+	}
+	return nil
+}
+
+// ObjectExists is the error of Create for a key that has an object: KindConflict.
+func ObjectExists(key string, cause error) error {
+	return &Error{Kind: KindConflict, Message: fmt.Sprintf("there is an object %.200q already, and it was left as it is", key), Err: cause}
+}
+
+// NoObject is the error of Open for a key that has none: KindNotFound.
+func NoObject(key string) error {
+	return &Error{Kind: KindNotFound, Message: fmt.Sprintf("there is no object %.200q", key)}
+}
+
+// OverwritesObjects is the error of ProbeCreate for a store that let an object be
+// overwritten.
+func OverwritesObjects(id, hint string) error {
+	return &Error{
+		Kind: KindUnavailable, Message: id + " lets an object be overwritten that was to be created, so archives would not be safe in it", Hint: hint,
+	}
 }

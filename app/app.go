@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/cleanup"
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/eventlog"
 	"github.com/exportops/exportops/jobs"
@@ -77,6 +78,9 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 		if err := createFiles(c); err != nil {
 			return nil, err
 		}
+		if err := createArchive(c); err != nil {
+			return nil, err
+		}
 	}
 	files, err := OpenFiles(ctx, c)
 	if err != nil {
@@ -84,12 +88,21 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	}
 	a.Files = files
 	a.undo = append(a.undo, files.Close)
+	var archives cleanup.Archiver
+	if c.Archive != nil {
+		objects, err := OpenArchive(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		a.undo = append(a.undo, objects.Close)
+		archives = keeper(a.Store, objects, o.Version)
+	}
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
 	a.Jobs = jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
-		LogRetention: c.LogRetention, ArchiveConfigured: c.ArchiveConfigured,
+		LogRetention: c.LogRetention, Archives: archives,
 	})
 	return a, nil
 }

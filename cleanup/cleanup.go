@@ -21,6 +21,7 @@ type Store interface {
 	exportops.DeletionStore
 	exportops.LogStore
 	exportops.ErasureStore
+	exportops.ArchiveStore
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }
@@ -48,6 +49,8 @@ type Cleaner struct {
 	Locator exportops.Locator
 	Now     func() time.Time
 	Lease   time.Duration // of the run, renewed with every transaction
+	// Archives keeps log rows before they are deleted; nil where that is off.
+	Archives Archiver
 }
 
 // Work is one run's hold on a cleanup. It ends between two batches, when its

@@ -15,27 +15,67 @@ func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (e
 		return res, err
 	}
 	sel := exportops.LogSelection{Cut: w.Cut, UserID: w.UserID}
+	m := d.measure(&res)
 	var next exportops.Cursor
 	for {
 		page, after, err := d.Store.LogRows(ctx, sel, next, dryPage)
 		if err != nil {
 			return res, err
 		}
-		if err := d.judgeRows(ctx, plan, sel, page, &res); err != nil {
+		going, err := d.judgeRows(ctx, plan, sel, page, &res)
+		if err == nil {
+			err = m.add(ctx, going)
+		}
+		if err != nil {
 			return res, err
 		}
 		if next = after; next == "" || d.ended() {
 			res.Complete = next == ""
+			err := m.end()
 			sumUpLogs(&res)
-			return res, nil
+			return res, err
 		}
 	}
 }
 
-// judgeRows counts one page.
+// measured adds up what would be archived of the rows that would go.
+type measured struct {
+	res     *exportops.LogCleanupResult
+	measure exportops.ArchiveMeasure // nil where rows go without
+}
+
+func (d DryRun) measure(res *exportops.LogCleanupResult) measured {
+	if d.Archives == nil {
+		return measured{res: res}
+	}
+	return measured{res, d.Archives.Measure()}
+}
+
+// add measures rows. One that could not be archived would not go.
+func (m measured) add(ctx context.Context, ids []string) error {
+	if m.measure == nil {
+		return nil
+	}
+	n, err := m.measure.Add(ctx, ids)
+	m.res.ArchivedCount += n
+	unfit := int64(len(ids)) - n
+	m.res.WouldDelete -= unfit
+	m.res.FailedCount += unfit
+	m.res.ErrorsTotal += unfit
+	return err
+}
+
+func (m measured) end() (err error) {
+	if m.measure != nil {
+		m.res.ArchivedSizeBytes, err = m.measure.Bytes()
+	}
+	return err
+}
+
+// judgeRows counts one page, and returns the ids of the rows that would go.
 func (d DryRun) judgeRows(ctx context.Context, plan *planner, sel exportops.LogSelection, page []exportops.LogRow,
 	res *exportops.LogCleanupResult,
-) error {
+) (going []string, err error) {
 	verdicts := make([]exportops.LogVerdict, len(page))
 	var files []exportops.Candidate
 	for i, row := range page {
@@ -46,22 +86,21 @@ func (d DryRun) judgeRows(ctx context.Context, plan *planner, sel exportops.LogS
 	}
 	decisions, err := d.decideFiles(ctx, plan, files)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for i, row := range page {
 		v, file := verdicts[i], decisions[row.ExportID]
 		switch {
-		case v == exportops.DeleteRow, v == exportops.KeepUncounted:
+		case v == exportops.DeleteRow, v == exportops.KeepUncounted, v == exportops.KeepFileMayExist && file.Verdict == exportops.Claim:
 			res.WouldDelete++
-		case v == exportops.KeepFileMayExist && file.Verdict == exportops.Claim:
-			res.WouldDelete++
+			going = append(going, row.ID)
 		case v == exportops.KeepFileMayExist && file.Verdict == exportops.Refuse:
 			failRow(res, row, file.Reason)
 		default:
 			countRow(res, row, v, "")
 		}
 	}
-	return nil
+	return going, nil
 }
 
 // decideFiles decides about the files of rows, by export.

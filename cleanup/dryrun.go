@@ -23,6 +23,8 @@ type DryRun struct {
 	Locator  exportops.Locator
 	Now      func() time.Time
 	Deadline time.Time // ends it between two pages, Complete false; zero for none
+	// Archives measures what would be archived; nil where that is off.
+	Archives ArchiveMeasurer
 }
 
 func (d DryRun) ended() bool { return !d.Deadline.IsZero() && !d.Now().Before(d.Deadline) }

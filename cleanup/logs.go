@@ -40,7 +40,11 @@ func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *expor
 	if err != nil {
 		return err
 	}
-	done, err := r.deleteRows(ctx)
+	del := r.deleteRows
+	if c.Archives != nil {
+		del = r.archiveRows
+	}
+	done, err := del(ctx)
 	if err == nil && done {
 		done, err = r.deleteLone(ctx)
 	}

@@ -21,8 +21,9 @@ type Config struct {
 	KeyPrefix string   // "" for none; may hold {user_id}
 	Hosts     []string // of URLs that name files of the storage
 
-	// ArchiveConfigured says that log rows are to be archived before they are
-	// deleted. This version cannot, and so must not delete any.
+	// Archive is where archives are; nil where rows are deleted without one.
+	Archive *Storage
+	// ArchiveConfigured says that log rows are archived before they are deleted.
 	ArchiveConfigured bool
 
 	FileRetention time.Duration
@@ -98,6 +99,8 @@ func (s Settings) Parse() (Config, error) {
 	}
 	c.Hosts = c.Storage.Hosts(s.SupabaseURL)
 	c.ArchiveConfigured = s.ArchiveBucket != "" || s.ArchiveURL != ""
+	c.Archive, err = s.archive(c.Storage)
+	keep(err)
 	c.FileRetention, err = retention("EXPORT_FILE_RETENTION", s.FileRetention, time.Hour)
 	keep(err)
 	c.LogRetention, err = retention("EXPORT_LOG_RETENTION", s.LogRetention, day)

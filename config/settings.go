@@ -23,9 +23,9 @@ type Settings struct {
 	SupabaseURL string `name:"supabase-url" env:"SUPABASE_URL" placeholder:"URL" group:"settings" help:"of the project, for supabase:// and for rows that name its URLs"`
 	SupabaseKey Secret `name:"supabase-service-role-key" env:"SUPABASE_SERVICE_ROLE_KEY" placeholder:"SECRET" group:"secrets" help:"service role key of the project, for supabase://"`
 
-	ArchiveBucket string `name:"archive-bucket" env:"EXPORT_ARCHIVE_BUCKET" placeholder:"NAME" group:"settings" help:"archive log rows to this bucket before they are deleted; this version refuses to delete instead"`
-	ArchiveRegion string `name:"archive-region" env:"EXPORT_ARCHIVE_REGION" default:"us-east-1" placeholder:"REGION" group:"settings" help:"of the archive bucket (${default})"`
-	ArchiveURL    string `name:"archive-url" env:"EXPORT_ARCHIVE_URL" placeholder:"URL" group:"settings" help:"the archive as a URL, instead of bucket and region"`
+	ArchiveBucket string `name:"archive-bucket" env:"EXPORT_ARCHIVE_BUCKET" placeholder:"NAME" group:"settings" help:"archive log rows to this bucket before they are deleted: one of the storage's project where that is supabase://, of its service where that is s3:// with an endpoint, else of AWS"`
+	ArchiveRegion string `name:"archive-region" env:"EXPORT_ARCHIVE_REGION" default:"us-east-1" placeholder:"REGION" group:"settings" help:"of the archive bucket, on S3 (${default})"`
+	ArchiveURL    string `name:"archive-url" env:"EXPORT_ARCHIVE_URL" placeholder:"URL" group:"settings" help:"the archive as a URL like that of the storage, instead of bucket and region; it must lie outside the storage"`
 
 	FileRetention string `name:"file-retention" env:"EXPORT_FILE_RETENTION" default:"24h" placeholder:"DURATION" group:"settings" help:"expiry of an export that is completed without one, and the default of cleanup by age (${default})"`
 	LogRetention  string `name:"log-retention" env:"EXPORT_LOG_RETENTION" default:"30d" placeholder:"DURATION" group:"settings" help:"how long log rows are kept (${default})"`

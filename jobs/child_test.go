@@ -26,13 +26,15 @@ type order struct {
 	Dir      string // of its world
 	Minutes  int    // its clock is that much later
 	Jobs     []exportops.Job
-	DieAfter int // files: it kills itself then; 0 for never
+	DieAfter int  // files: it kills itself then; 0 for never
+	Archive  bool // log rows are archived before they are deleted
 }
 
 // report is what a child process did.
 type report struct {
 	Answers []jobs.Answer
 	PeakKB  int // of its memory
+	Took    time.Duration
 }
 
 const orderVariable = "EXPORTOPS_TEST_ORDER"
@@ -66,12 +68,17 @@ func obey(o order) {
 	}
 	say("ready")
 	var done report
+	began := time.Now()
 	for _, job := range o.Jobs {
-		a, err := w.Runner().Run(p.Context(), jobs.Request{Job: job, Trigger: exportops.ByCron})
+		var change []func(*jobs.Options)
+		if o.Archive {
+			change = append(change, w.Archiving(w.Objects()))
+		}
+		a, err := w.Runner(change...).Run(p.Context(), jobs.Request{Job: job, Trigger: exportops.ByCron})
 		w.Must(err)
 		done.Answers = append(done.Answers, a)
 	}
-	done.PeakKB = peakKB()
+	done.PeakKB, done.Took = peakKB(), time.Since(began)
 	b, err := json.Marshal(done)
 	w.Must(err)
 	say(string(b))

@@ -30,9 +30,8 @@ type Options struct {
 	Now     func() time.Time
 
 	LogRetention time.Duration // of log-cleanup
-	// ArchiveConfigured refuses every log cleanup: rows are to be archived before
-	// they are deleted, and this version cannot.
-	ArchiveConfigured bool
+	// Archives keeps log rows before they are deleted; nil where that is off.
+	Archives cleanup.Archiver
 
 	Holder string // names this process in its runs; "" for host and process id
 }
@@ -55,6 +54,7 @@ func New(o Options) *Runner {
 	}
 	return &Runner{Options: o, cleaner: &cleanup.Cleaner{
 		Store: o.Store, Files: o.Files, Locator: o.Locator, Now: o.Now, Lease: exportops.LeaseLength,
+		Archives: o.Archives,
 	}}
 }
 

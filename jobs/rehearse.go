@@ -14,21 +14,21 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 	began := r.Now()
 	run := exportops.Run{StartedAt: exportops.At(began)}
 	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}
+	if r.Archives != nil {
+		dry.Archives = r.Archives
+	}
 	switch req.Job {
 	case exportops.FileCleanup:
 		res, err := dry.CleanFiles(ctx, r.selection(req))
 		filesEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Files: &res}}, err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
-		if err := r.refuseUnarchived(); err != nil {
-			return Answer{}, err
-		}
 		res, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())
 		logsEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Logs: &res}}, err
 	}
 	if req.Job == exportops.EraseUser {
-		if err := r.refuseArchived(); err != nil {
+		if err := r.refuseArchived(ctx); err != nil {
 			return Answer{}, err
 		}
 		logs, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())

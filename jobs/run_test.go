@@ -345,31 +345,29 @@ func fields(t testing.TB, events []any) map[string]any {
 	return out
 }
 
-func TestRowsThatAreToBeArchivedStay(t *testing.T) {
+func TestRowsThatCannotBeArchivedStay(t *testing.T) {
 	for name, req := range map[string]jobs.Request{
-		"log cleanup":        {Job: exportops.LogCleanup, Trigger: exportops.ByCron},
-		"forced":             {Job: exportops.LogCleanup, Trigger: exportops.ByCron, Force: true},
-		"dry run":            {Job: exportops.LogCleanup, Trigger: exportops.ByCron, DryRun: true},
-		"of a user":          {Job: exportops.UserLogCleanup, UserID: testworld.User, Trigger: exportops.ByAPI},
-		"of a user, dry run": {Job: exportops.UserLogCleanup, UserID: testworld.User, Trigger: exportops.ByAPI, DryRun: true},
+		"log cleanup": {Job: exportops.LogCleanup, Trigger: exportops.ByCron},
+		"forced":      {Job: exportops.LogCleanup, Trigger: exportops.ByCron, Force: true},
+		"of a user":   {Job: exportops.UserLogCleanup, UserID: testworld.User, Trigger: exportops.ByAPI},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			oldRows(w, 3)
-			w.Insert(row{ExportID: id(1), URL: "f", Status: exportops.Expired, Timestamp: w.Ago(40 * day)})
-			w.Write("f", "x")
 			rows := w.Statuses()
-			r := w.Runner(func(o *jobs.Options) { o.ArchiveConfigured = true })
-			a, err := r.Run(t.Context(), req)
-			wantKind(t, err, exportops.KindRefused)
-			want(t, "rows", w.Statuses(), rows)
-			want(t, "files", w.Keys(), []string{"f"})
-			if req.DryRun {
-				want(t, "runs", w.Count(`SELECT count(*) FROM exportops_runs`), 0)
-				return
+			full := w.Objects()
+			full.Before = func(string) error {
+				return &exportops.Error{Kind: exportops.KindUnavailable, Message: "the archive is full"}
 			}
-			want(t, "state", a.Run.State, exportops.RunRefused)
-			want(t, "ledger", w.Count(`SELECT count(*) FROM exportops_deletions`), 0)
+			r := w.Runner(w.Archiving(full))
+			a, err := r.Run(t.Context(), req)
+			wantKind(t, err, exportops.KindUnavailable)
+			want(t, "rows", w.Statuses(), rows)
+			want(t, "state", a.Run.State, exportops.RunFailed)
+			if !strings.Contains(a.Run.Error, "the archive is full") {
+				t.Errorf("the run says %q", a.Run.Error)
+			}
+			want(t, "remaining", a.Result.Logs.Remaining, int64(len(rows)))
 			// Files are none of the archive's business.
 			want(t, "file cleanup", run(t, r, filesBy(exportops.ByCron)).Run.State, exportops.RunDone)
 		})

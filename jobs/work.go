@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -135,9 +136,6 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		if result.Logs == nil {
 			result.Logs = &exportops.LogCleanupResult{Errors: []exportops.LogError{}}
 		}
-		if err := r.refuseUnarchived(); err != nil {
-			return logsEnding(result.Logs), err
-		}
 		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
 		if err == nil && req.Job == exportops.LogCleanup {
 			err = r.forget(ctx, work)
@@ -148,7 +146,7 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		if result.Erased == nil {
 			result.Erased = &exportops.ErasureResult{}
 		}
-		if err := r.refuseArchived(); err != nil {
+		if err := r.refuseArchived(ctx); err != nil {
 			return erasedEnding(result.Erased), err
 		}
 		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), result.Erased)
@@ -235,27 +233,16 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 	}
 }
 
-// refuseUnarchived refuses to delete rows that are to be archived first.
-func (r *Runner) refuseUnarchived() error {
-	if !r.ArchiveConfigured {
-		return nil
-	}
-	return &exportops.Error{
-		Kind: exportops.KindRefused, Field: "EXPORT_ARCHIVE_BUCKET",
-		Message: "log rows are to be archived before they are deleted, and this version cannot write archives",
-		Hint:    "unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL to delete log rows without an archive",
-	}
-}
-
 // refuseArchived refuses to say that a user was erased whom an archive may hold.
-func (r *Runner) refuseArchived() error {
-	if !r.ArchiveConfigured {
-		return nil
+func (r *Runner) refuseArchived(ctx context.Context) error {
+	archives, err := r.Store.Archives(ctx, exportops.ArchiveFilter{Limit: exportops.MaxPage})
+	if err != nil || !slices.ContainsFunc(archives, func(a exportops.Archive) bool { return a.State != exportops.ArchiveAbandoned }) {
+		return err
 	}
 	return &exportops.Error{
-		Kind: exportops.KindRefused, Field: "EXPORT_ARCHIVE_BUCKET",
+		Kind:    exportops.KindRefused,
 		Message: "archives may hold rows of the user, and this version cannot take them out",
-		Hint:    "delete the archives, or take the user out of them by other means, and unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL for the erasure",
+		Hint:    "exportops archive search --user ID says which; run log-cleanup --user ID for what is not archived",
 	}
 }
 

@@ -48,6 +48,8 @@ type logDeletion struct {
 	rows []exportops.LogRow
 	goes []bool          // by position in rows
 	lock map[string]hour // the hours that count them, which are locked
+	// last, where set, looks at the rows once everything is locked, before they go.
+	last func(context.Context) error
 }
 
 type hour struct {
@@ -64,7 +66,10 @@ func (d *logDeletion) run(ctx context.Context) error {
 	if err := d.shareHolds(ctx, d.tx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.lockSame, d.dropClaimed, d.lockHours, d.dropUncounted, d.delete} {
+	for _, step := range []func(context.Context) error{d.lockSame, d.dropClaimed, d.lockHours, d.dropUncounted, d.last, d.delete} {
+		if step == nil {
+			continue
+		}
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -125,6 +125,7 @@ var mainIndexes = map[string]string{
 	"LogRows user": "export_logs_user_id", "LogRows user and age": "export_logs_user_id",
 	"CountLogRows user": "export_logs_user_id", "CountLogRows user and age": "export_logs_user_id",
 	"DeleteLogRows user": "export_logs_user_id", "DeleteLogRows user and age": "export_logs_user_id",
+	"ArchivedRows": "export_logs_pkey", "DeleteArchived": "export_logs_pkey",
 	"Outcomes": "export_logs_timestamp", "InProgress": "export_metrics_progress",
 	"CreateExport": "export_logs_export_id_key", "UpdateExport": "export_logs_export_id_key",
 	"Export": "export_logs_export_id_key", "Exports": "export_logs_timestamp", "Exports between": "export_logs_timestamp",

@@ -13,10 +13,11 @@ import (
 
 // The classes of our transaction-scoped advisory locks.
 const (
-	lockHolds   = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
-	lockKeys    = 0x65786f32 // with the hash of an Idempotency-Key
-	lockExports = 0x65786f33 // with a number that some exports share: who decides what they count as
-	lockSchema  = 0x65786f34 // whoever changes the schema
+	lockHolds    = 0x65786f31 // claims and row deletions share it; placing a hold takes it alone
+	lockKeys     = 0x65786f32 // with the hash of an Idempotency-Key
+	lockExports  = 0x65786f33 // with a number that some exports share: who decides what they count as
+	lockSchema   = 0x65786f34 // whoever changes the schema
+	lockArchives = 0x65786f3a // who numbers an archive
 )
 
 // opening is what each transaction begins with, in one round trip: behind a

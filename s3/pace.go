@@ -85,9 +85,14 @@ const (
 // send makes a request, and makes it again while the service is too busy or does
 // not answer, until giveUp. call may be called several times.
 func (s *Store) send(ctx context.Context, giveUp time.Time, call func(context.Context) error) error {
+	return s.sendLong(ctx, giveUp, oneAttempt, call)
+}
+
+// sendLong is send for a request that may take long.
+func (s *Store) sendLong(ctx context.Context, giveUp time.Time, within time.Duration, call func(context.Context) error) error {
 	dead := 0
 	for pause := firstPause; ; pause = min(2*pause, longestRest) {
-		err := s.attempt(ctx, call)
+		err := s.attempt(ctx, within, call)
 		if err == nil || !passing(err) {
 			return err
 		}
@@ -129,16 +134,16 @@ func becauseEnded(ended, err error) error {
 	return &endedError{ended: ended, before: reason(err)}
 }
 
-func (s *Store) attempt(ctx context.Context, call func(context.Context) error) error {
+func (s *Store) attempt(ctx context.Context, within time.Duration, call func(context.Context) error) error {
 	if err := s.pace.enter(ctx); err != nil {
 		return err
 	}
 	sent := time.Now()
-	one, cancel := context.WithTimeout(ctx, oneAttempt)
+	one, cancel := context.WithTimeout(ctx, within)
 	err := call(one)
 	if one.Err() != nil && ctx.Err() == nil && err != nil {
 		// The end of an attempt must not look like that of the caller's context.
-		err = &smithyhttp.RequestSendError{Err: fmt.Errorf("not within %s", oneAttempt)}
+		err = &smithyhttp.RequestSendError{Err: fmt.Errorf("not within %s", within)}
 	}
 	cancel()
 	s.pace.leave(sent, tooMany(err))

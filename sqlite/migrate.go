@@ -161,9 +161,9 @@ func (s *Store) learnTable(ctx context.Context) error {
 	if err != nil {
 		return s.explain(err)
 	}
-	downloaded, row := "0", "rowid"
+	downloaded, downloads, row := "0", "NULL", "rowid"
 	if columns["downloaded_count"] {
-		downloaded = "coalesce(downloaded_count, 0)"
+		downloaded, downloads = "coalesce(downloaded_count, 0)", "e.downloaded_count"
 	}
 	var kind string
 	err = s.read.QueryRowContext(ctx, `SELECT type FROM sqlite_schema WHERE name = ?`, s.table).Scan(&kind)
@@ -173,6 +173,6 @@ func (s *Store) learnTable(ctx context.Context) error {
 	if kind == "view" {
 		row = "id"
 	}
-	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{row}", row)
+	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{downloads}", downloads, "{row}", row)
 	return nil
 }

@@ -206,7 +206,8 @@ func (s *Store) Writer() *sql.DB { return s.write }
 
 // sql puts the names that depend on the installation into a query: {logs} is
 // the table of the export logs, {downloaded} its downloaded_count or, in older
-// installs, 0, and {row} what breaks ties between its rows.
+// installs, 0, {downloads} that of a row e, or null, and {row} what breaks ties
+// between its rows.
 func (s *Store) sql(query string) string { return s.replacer.Replace(query) }
 
 // unavailable turns an error of the driver into one that names the database.

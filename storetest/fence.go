@@ -57,6 +57,7 @@ func fencedOut(t *testing.T, f Fixture, lose func(*testing.T, Fixture, exportops
 	f.Insert(t, claimed, fresh)
 	run, old := begin(t, f, exportops.Started)
 	page := claim(t, f, old, func(r *exportops.ClaimRequest) { r.ExportIDs = []string{claimed.ExportID} })
+	archive := intend(t, f, old, 0)
 	fence := lose(t, f, old)
 	c := check(fence, dead)
 	c.Progress = json.RawMessage(`{"deleted_count":99}`)
@@ -78,9 +79,19 @@ func fencedOut(t *testing.T, f Fixture, lose func(*testing.T, Fixture, exportops
 	must(t, err)
 	_, err = f.Store.DeleteLogRows(t.Context(), c, rows, func(exportops.LogDeletion) (json.RawMessage, error) { never(); return nil, nil })
 	wantFenced(t, "DeleteLogRows", err)
+	_, err = f.Store.BeginArchive(t.Context(), c, exportops.Archive{Month: noon}, func(int64) string { never(); return "" })
+	wantFenced(t, "BeginArchive", err)
+	for what, err := range archiveChanges(t, f, c, archive.ID) {
+		wantFenced(t, what, err)
+	}
+	_, err = f.Store.AdoptArchives(t.Context(), c)
+	wantFenced(t, "AdoptArchives", err)
 
 	if d := cmp.Diff(want, runOf(t, f, run.ID)); d != "" {
 		t.Fatalf("the run was changed:\n%s", d)
+	}
+	if d := cmp.Diff(archive, archiveOf(t, f, archive.ID)); d != "" {
+		t.Fatalf("the archive was changed:\n%s", d)
 	}
 	if n := f.Count(t, `SELECT count(*) FROM {logs} WHERE status = 'completed'`); n != 2 {
 		t.Fatalf("%d rows are left as they were, want both", n)

@@ -38,9 +38,11 @@ func newClient(base *url.URL, headers http.Header, secret string, rt http.RoundT
 // request is one call of the API.
 type request struct {
 	method string
-	path   []string // what follows /storage/v1, decoded; a part may hold slashes
-	json   any      // the body, or nil
-	raw    []byte   // the body where it is no JSON
+	path   []string  // what follows /storage/v1, decoded; a part may hold slashes
+	json   any       // the body, or nil
+	raw    []byte    // the body where it is no JSON
+	stream io.Reader // the body where it is long, of size bytes; such a request is sent once
+	size   int64
 	header map[string]string
 }
 
@@ -82,11 +84,18 @@ func (c *client) build(ctx context.Context, r request) (*http.Request, context.C
 	// they are do so, which every server reads alike.
 	u := *c.base
 	u.Path += "/storage/v1/" + strings.Join(r.path, "/")
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(body))
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout+time.Duration(r.size/slowest)*time.Second)
+	var from io.Reader = bytes.NewReader(body)
+	if r.stream != nil {
+		from = io.NopCloser(r.stream) // a client would close what is the caller's
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), from)
 	if err != nil {
 		cancel()
 		return nil, nil, fmt.Errorf("write a request: %w", err)
+	}
+	if r.stream != nil {
+		req.ContentLength = r.size
 	}
 	req.Header = c.headers.Clone()
 	req.Header.Set("User-Agent", "exportops")

@@ -29,11 +29,12 @@ const (
 // for patterns, a missing bucket removes nothing without a word, and errors
 // come as 400 with the status in the body.
 type storage struct {
-	mu      sync.Mutex
-	objects map[string]stored
-	gone    bool // the bucket
-	most    int  // of keys in one removal
-	calls   []string
+	mu       sync.Mutex
+	objects  map[string]stored
+	gone     bool // the bucket
+	replaces bool // x-upsert or not
+	most     int  // of keys in one removal
+	calls    []string
 	// fault answers in place of the server where it returns true.
 	fault func(w http.ResponseWriter, r *http.Request, body []byte) bool
 }
@@ -85,7 +86,7 @@ func (s *storage) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	case strings.HasPrefix(rest, "object/info/"+bucket+"/"):
 		s.info(w, strings.TrimPrefix(rest, "object/info/"+bucket+"/"))
 	case r.Method == http.MethodPost && object != rest:
-		s.upload(w, object, body, r.Header.Get("X-Upsert") == "true")
+		s.upload(w, object, body, s.replaces || r.Header.Get("X-Upsert") == "true")
 	case r.Method == http.MethodGet && s.objects[object].version > 0:
 		_, _ = w.Write(s.objects[object].content)
 	default:
@@ -295,14 +296,19 @@ func open(tb testing.TB, o supabase.Options) *supabase.Store {
 // inMemory serves s over pipes, so that a test can run on a clock of its own.
 func inMemory(t *testing.T, s http.Handler, o supabase.Options) *supabase.Store {
 	t.Helper()
+	o.Transport = transport(t, s)
+	return open(t, o)
+}
+
+func transport(t *testing.T, s http.Handler) http.RoundTripper {
+	t.Helper()
 	p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 	server := httptest.NewUnstartedServer(s)
 	check(t, server.Listener.Close())
 	server.Listener = p
 	server.Start()
 	t.Cleanup(server.Close)
-	o.Transport = &http.Transport{DialContext: p.dial, MaxIdleConnsPerHost: 20}
-	return open(t, o)
+	return &http.Transport{DialContext: p.dial, MaxIdleConnsPerHost: 20}
 }
 
 // pipes is a listener in memory.

@@ -56,11 +56,22 @@ func guessable(s string) bool {
 		strings.Contains(lower, "changeme") || strings.Contains(lower, "password")
 }
 
+// archive shows that archives can be written, read back, and not overwritten.
 func (d *doctor) archive(cfg config.Config) {
-	if cfg.ArchiveConfigured {
-		d.say("archive", wrong, "unset EXPORT_ARCHIVE_BUCKET and EXPORT_ARCHIVE_URL if the rows need no archive",
-			"log rows are to be archived before they are deleted, which this version cannot do: log-cleanup refuses to run")
+	const check = "archive"
+	if cfg.Archive == nil {
+		return
 	}
+	objects, err := app.OpenArchive(d.env.ctx, cfg)
+	if err != nil {
+		d.wrong(check, err)
+		return
+	}
+	if err := errors.Join(objects.ProbeCreate(d.env.ctx), objects.Close()); err != nil {
+		d.wrong(check, err)
+		return
+	}
+	d.say(check, fine, "", "an object was written to %s once, not over itself, and deleted", cfg.Archive.Name())
 }
 
 // database opens the database and shows that it can be written; nil when not.

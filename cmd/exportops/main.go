@@ -45,6 +45,7 @@ type cli struct {
 	Selftest  selftestCmd  `cmd:"" help:"Test this installation, leaving nothing behind."`
 	Check     checkCmd     `cmd:"" help:"Test the cron endpoints of a running server."`
 	Version   versionCmd   `cmd:"" help:"Show the version."`
+	Archive   archiveCmd   `cmd:"" help:"List, verify, search and restore archives of log rows."`
 }
 
 func main() {

@@ -1,0 +1,116 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/exportops/exportops"
+)
+
+// Fault is what is wrong with one archive.
+type Fault struct {
+	ID    int64  `json:"id"`
+	Key   string `json:"key"`
+	Fault string `json:"fault"`
+}
+
+// Audit is what a look at all archives found.
+type Audit struct {
+	Archives int64   `json:"archives"` // that rows may have been deleted because of
+	Checked  int64   `json:"checked"`  // of them
+	Rows     int64   `json:"rows"`     // in those that are as they were written
+	Bytes    int64   `json:"bytes"`
+	Faults   []Fault `json:"faults"`
+	// Unrecorded are objects that no record knows, the first hundred of them.
+	Unrecorded      []string `json:"unrecorded"`
+	UnrecordedTotal int64    `json:"unrecorded_total"`
+}
+
+// Audit reads archives back, all of them or a random sample, and changes nothing.
+func (k *Keeper) Audit(ctx context.Context, sample int) (Audit, error) {
+	out := Audit{Faults: []Fault{}, Unrecorded: []string{}}
+	recorded := map[string]bool{}
+	var ids []int64
+	err := k.all(ctx, func(a exportops.Archive) error {
+		if name, err := ParseKey(a.Key); err == nil && a.Store == k.Objects.ID() {
+			recorded[name.Key()], recorded[name.ManifestKey()] = true, true
+		}
+		if a.State.Trusted() {
+			ids = append(ids, a.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	out.Archives = int64(len(ids))
+	if sample > 0 && sample < len(ids) {
+		rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] }) //nolint:gosec // nobody gains by guessing it
+		ids = ids[:sample]
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if err := k.auditOne(ctx, id, &out); err != nil {
+			return out, err
+		}
+	}
+	for object, err := range k.Objects.List(ctx, Folder) {
+		if err != nil {
+			return out, fmt.Errorf("list the archives: %w", err)
+		}
+		if recorded[object.Key] {
+			continue
+		}
+		if out.UnrecordedTotal++; len(out.Unrecorded) < exportops.MaxErrors {
+			out.Unrecorded = append(out.Unrecorded, object.Key)
+		}
+	}
+	return out, nil
+}
+
+// auditOne counts one archive. What cannot be read now is a fault as well: the others
+// are looked at all the same.
+func (k *Keeper) auditOne(ctx context.Context, id int64, out *Audit) error {
+	a, err := k.Store.Archive(ctx, id)
+	if err != nil {
+		return err
+	}
+	out.Checked++
+	fault, err := k.Check(ctx, a)
+	switch {
+	case ctx.Err() != nil:
+		return errors.Join(ctx.Err(), err)
+	case err != nil:
+		fault = err.Error()
+	}
+	if fault != "" {
+		out.Faults = append(out.Faults, Fault{a.ID, a.Key, fault})
+		return nil
+	}
+	out.Rows += a.Rows
+	out.Bytes += a.Bytes
+	return nil
+}
+
+// all calls fn for every archive, newest first.
+func (k *Keeper) all(ctx context.Context, fn func(exportops.Archive) error) error {
+	f := exportops.ArchiveFilter{Limit: exportops.MaxPage}
+	for {
+		page, err := k.Store.Archives(ctx, f)
+		if err != nil {
+			return err
+		}
+		for _, a := range page {
+			if err := fn(a); err != nil {
+				return err
+			}
+			f.Before = a.ID
+		}
+		if len(page) < f.Limit {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,342 @@
+package archive
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// MaxRows and MaxBytes bound one archive: so much is read, written and read back
+// before the first of its rows is deleted.
+const (
+	MaxRows  = 50_000
+	MaxBytes = 64 << 20 // of the rows' texts, before compression
+)
+
+// Keeper archives log rows, and reads archives back.
+type Keeper struct {
+	Store   exportops.ArchiveStore
+	Objects exportops.ObjectStore
+	Dir     string // of temporary files; "" is the system's
+	Program string // and its version, for manifests
+}
+
+// Month is the month whose archives a row with this timestamp belongs to; false
+// where that is no time.
+func (k *Keeper) Month(timestamp string) (exportops.Time, bool) {
+	t, ok := instant(timestamp)
+	if !ok {
+		return exportops.Time{}, false
+	}
+	return monthOf(t), true
+}
+
+func monthOf(t time.Time) exportops.Time {
+	t = t.UTC()
+	return exportops.At(time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC))
+}
+
+// Checkpoints gives each transaction of a run its checkpoint.
+type Checkpoints = func() (exportops.Checkpoint, error)
+
+// Write archives rows of a month: it reads them, records what it is going to write,
+// and writes it. The archive is written then, and nothing is known of it yet but that
+// storage acknowledged it; see Prove. It returns how many of the ids it came to, as
+// an archive has room for; those of them that cannot be archived are left. Without
+// any row there is no archive, and its id is 0.
+func (k *Keeper) Write(ctx context.Context, next Checkpoints, month exportops.Time, ids []string) (
+	a exportops.Archive, read int, left []string, err error,
+) {
+	file, err := newSpool(k.Dir)
+	if err != nil {
+		return a, 0, nil, err
+	}
+	defer func() { err = errors.Join(err, file.close()) }()
+	w := NewWriter(file)
+	var members []exportops.ArchiveMember
+	read, left, err = k.each(ctx, ids, func(r *exportops.ArchivedRow) error {
+		members = append(members, exportops.ArchiveMember{Position: int64(len(members)), RowID: r.ID, Hash: r.Hash()})
+		return w.Write(r)
+	})
+	if err != nil || len(members) == 0 {
+		return a, read, left, err
+	}
+	s, err := w.Close()
+	if err != nil {
+		return a, read, left, err
+	}
+	if a, err = k.intend(ctx, next, month, s, members); err != nil {
+		return a, read, left, err
+	}
+	if _, err = file.Seek(0, io.SeekStart); err == nil {
+		err = k.Objects.Create(ctx, a.Key, file, s.Bytes, s.SHA256)
+	}
+	// Where there is an object already, it may be ours: reading it back tells.
+	if err != nil && !exportops.IsKind(err, exportops.KindConflict) {
+		err = fmt.Errorf("write archive %s: %w", a.Key, err)
+		return a, read, left, errors.Join(err, k.note(ctx, next, a, err))
+	}
+	a, err = k.move(ctx, next, a.ID, exportops.ArchiveWritten, "")
+	return a, read, left, err
+}
+
+// each reads rows in pages that keep memory flat, whatever is in them.
+func (k *Keeper) each(ctx context.Context, ids []string, fn func(*exportops.ArchivedRow) error) (
+	read int, left []string, err error,
+) {
+	const first, most, pageBytes = 100, 1000, 4 << 20
+	taken, kept := 0, 0
+	for size := first; read < len(ids) && taken < MaxBytes; {
+		page := ids[read:min(len(ids), read+size)]
+		rows, err := k.Store.ArchivedRows(ctx, page)
+		if err != nil {
+			return read, left, err
+		}
+		at := 0
+		for _, id := range page {
+			if at == len(rows) || rows[at].ID != id {
+				left = append(left, id)
+				continue
+			}
+			if err := fn(&rows[at]); err != nil {
+				return read, left, err
+			}
+			taken += weight(&rows[at])
+			at, kept = at+1, kept+1
+		}
+		read += len(page)
+		size = min(2*size, most, max(1, pageBytes*max(kept, 1)/max(taken, 1)))
+	}
+	return read, left, nil
+}
+
+// weight is about what a row takes.
+func weight(r *exportops.ArchivedRow) int {
+	n := 300 + len(r.Config)
+	for _, s := range []*string{r.FileURL, r.ErrorMessage} {
+		if s != nil {
+			n += len(*s)
+		}
+	}
+	return n
+}
+
+// intend records an archive with all of its rows. One that cannot have them is given
+// up at once.
+func (k *Keeper) intend(ctx context.Context, next Checkpoints, month exportops.Time, s Summary, members []exportops.ArchiveMember) (
+	exportops.Archive, error,
+) {
+	a := exportops.Archive{
+		Store: k.Objects.ID(), Month: month, Rows: s.Rows, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256[:]),
+	}
+	if !s.Oldest.IsZero() {
+		a.Oldest, a.Newest = &s.Oldest, &s.Newest
+	}
+	cp, err := next()
+	if err != nil {
+		return a, err
+	}
+	a, err = k.Store.BeginArchive(ctx, cp, a, func(sequence int64) string { return NameOf(month, sequence, s.SHA256).Key() })
+	if err != nil {
+		return a, err
+	}
+	const most = 2000
+	for ; len(members) > 0; members = members[min(most, len(members)):] {
+		if cp, err = next(); err != nil {
+			return a, err
+		}
+		if err = k.Store.AddArchiveMembers(ctx, cp, a.ID, members[:min(most, len(members))]); err != nil {
+			_, gone := k.move(ctx, next, a.ID, exportops.ArchiveAbandoned, err.Error())
+			return a, errors.Join(err, gone)
+		}
+	}
+	return a, nil
+}
+
+func (k *Keeper) move(ctx context.Context, next Checkpoints, id int64, to exportops.ArchiveState, why string) (exportops.Archive, error) {
+	cp, err := next()
+	if err != nil {
+		return exportops.Archive{}, err
+	}
+	return k.Store.MoveArchive(ctx, cp, id, to, why)
+}
+
+// note keeps with an archive what went wrong.
+func (k *Keeper) note(ctx context.Context, next Checkpoints, a exportops.Archive, why error) error {
+	_, err := k.move(ctx, next, a.ID, a.State, why.Error())
+	return err
+}
+
+// Prove reads an archive back, and its manifest, which it writes where there is
+// none. The fault says what is not as it was written; an error, that it could not be
+// found out. Of the rows of an archive those are compared that nobody has dealt with
+// yet; all are covered by its SHA-256.
+func (k *Keeper) Prove(ctx context.Context, a exportops.Archive) (fault string, err error) {
+	return k.prove(ctx, a, true)
+}
+
+// Check is Prove, and writes nothing.
+func (k *Keeper) Check(ctx context.Context, a exportops.Archive) (fault string, err error) {
+	return k.prove(ctx, a, false)
+}
+
+func (k *Keeper) prove(ctx context.Context, a exportops.Archive, write bool) (fault string, err error) {
+	if err := k.here(a); err != nil {
+		return "", err
+	}
+	file, err := newSpool(k.Dir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, file.close()) }()
+	size, sum, err := fetch(ctx, k.Objects, a.Key, file, a.Bytes)
+	switch {
+	case exportops.IsKind(err, exportops.KindNotFound):
+		return "there is no such object", nil
+	case err != nil:
+		return "", err
+	case size != a.Bytes:
+		return fmt.Sprintf("it has another size than the %d bytes that were written", a.Bytes), nil
+	case hex.EncodeToString(sum[:]) != a.SHA256:
+		return "its SHA-256 is not what it was", nil
+	}
+	s, err := k.compare(ctx, a, file)
+	if errors.Is(err, ErrCorrupt) {
+		return err.Error(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return k.manifest(ctx, a, s, write)
+}
+
+// here refuses an archive that lies in another storage than that which is open.
+func (k *Keeper) here(a exportops.Archive) error {
+	if a.Store == k.Objects.ID() {
+		return nil
+	}
+	return &exportops.Error{
+		Kind: exportops.KindUnavailable, Field: "EXPORT_ARCHIVE_URL",
+		Message: fmt.Sprintf("archive %s lies in %s, and %s is configured", a.Key, a.Store, k.Objects.ID()),
+		Hint:    "name the storage that holds it",
+	}
+}
+
+// compare decodes the rows of a file and compares each with the hash that was
+// recorded for it.
+func (k *Keeper) compare(ctx context.Context, a exportops.Archive, file spool) (s Summary, err error) {
+	r, err := Open(file, a.Bytes)
+	if err != nil {
+		return s, err
+	}
+	members := &memberReader{ctx: ctx, store: k.Store, id: a.ID}
+	hashes := sha256.New()
+	for row, err := range r.Rows() {
+		if err != nil {
+			return s, err
+		}
+		hash := row.Hash()
+		m, err := members.at(s.Rows)
+		switch {
+		case err != nil:
+			return s, err
+		case m == nil && !a.State.Trusted():
+			return s, fmt.Errorf("%w: nothing is recorded of its row %d", ErrCorrupt, s.Rows)
+		case m != nil && (m.Hash != hash || m.RowID != row.ID):
+			return s, fmt.Errorf("%w: its row %d is not what was archived", ErrCorrupt, s.Rows)
+		}
+		hashes.Write(hash[:])
+		s.Rows++
+		if t, ok := instant(row.Timestamp); ok {
+			s.cover(t)
+		}
+	}
+	if s.Rows != a.Rows {
+		return s, fmt.Errorf("%w: it has %d rows, and %d were written", ErrCorrupt, s.Rows, a.Rows)
+	}
+	hashes.Sum(s.RowsSHA256[:0])
+	sum, err := hex.DecodeString(a.SHA256)
+	copy(s.SHA256[:], sum)
+	s.Bytes = a.Bytes
+	return s, err
+}
+
+// memberReader reads the members of an archive in the order of their places.
+type memberReader struct {
+	ctx   context.Context // one reading, one context
+	store exportops.ArchiveStore
+	id    int64
+	page  []exportops.ArchiveMember
+	from  int64
+	ended bool
+}
+
+// at returns the member at a position, nil where there is none. Positions rise from
+// call to call.
+func (m *memberReader) at(position int64) (*exportops.ArchiveMember, error) {
+	const most = 1000
+	for len(m.page) > 0 && m.page[0].Position < position {
+		m.page = m.page[1:]
+	}
+	if len(m.page) == 0 && !m.ended && position >= m.from {
+		var err error
+		if m.page, err = m.store.ArchiveMembers(m.ctx, m.id, position, most); err != nil {
+			return nil, err
+		}
+		if m.ended = len(m.page) < most; len(m.page) > 0 {
+			m.from = m.page[len(m.page)-1].Position + 1
+		}
+	}
+	if len(m.page) > 0 && m.page[0].Position == position {
+		return &m.page[0], nil
+	}
+	return nil, nil //nolint:nilnil // there is none, which is no error
+}
+
+// manifest compares the manifest that lies beside an archive, and writes one where
+// there is none and it may.
+func (k *Keeper) manifest(ctx context.Context, a exportops.Archive, s Summary, write bool) (fault string, err error) {
+	name, err := ParseKey(a.Key)
+	if err != nil {
+		return err.Error(), nil
+	}
+	body, err := k.Objects.Open(ctx, name.ManifestKey())
+	switch {
+	case exportops.IsKind(err, exportops.KindNotFound) && write:
+		return "", k.writeManifest(ctx, name, s, a.CreatedAt)
+	case exportops.IsKind(err, exportops.KindNotFound):
+		return "its manifest is missing", nil
+	case err != nil:
+		return "", fmt.Errorf("read the manifest of %s: %w", a.Key, err)
+	}
+	m, err := ParseManifest(body)
+	if err = errors.Join(err, body.Close()); exportops.IsKind(err, exportops.KindInvalid) {
+		return "its manifest is none: " + err.Error(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := m.Describes(s); m.Key != a.Key || err != nil {
+		return "its manifest describes another archive", nil //nolint:nilerr // the fault says it
+	}
+	return "", nil
+}
+
+func (k *Keeper) writeManifest(ctx context.Context, n Name, s Summary, createdAt exportops.Time) error {
+	text, err := NewManifest(n, s, createdAt, k.Program).Encode()
+	if err != nil {
+		return err
+	}
+	err = k.Objects.Create(ctx, n.ManifestKey(), bytes.NewReader(text), int64(len(text)), sha256.Sum256(text))
+	if err != nil {
+		return fmt.Errorf("write the manifest %s: %w", n.ManifestKey(), err)
+	}
+	return nil
+}

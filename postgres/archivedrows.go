@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
+)
+
+// ArchivedRows implements exportops.ArchiveStore.
+func (s *Store) ArchivedRows(ctx context.Context, ids []string) (all []exportops.ArchivedRow, err error) {
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		all, err = s.archivedRows(ctx, tx, known(ids))
+		return err
+	})
+	return all, err
+}
+
+// archivedRows reads rows by their ids, each time to the last digit that there is.
+func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string) ([]exportops.ArchivedRow, error) {
+	downloads := "NULL::bigint"
+	if s.downloads {
+		downloads = "e.downloaded_count::bigint"
+	}
+	rows, err := tx.Query(ctx, s.sql(`SELECT e.id::text, e.export_id::text, e.user_id::text, e.timestamp::text, e.format::text,
+			e.config::text, e.conversation_count::bigint, e.file_size::bigint, e.status::text, e.file_url::text, e.expires_at::text,
+			e.error_message::text, e.created_at::text, e.updated_at::text, `+downloads+`,
+			m.id IS NOT NULL, coalesce(m.status, ''), coalesce(m.source, ''), coalesce(m.attempt, 0), coalesce(m.format, ''),
+			coalesce(m.conversation_count, 0), m.duration_ms, m.file_size_bytes, m.error_type, m.error_message,
+			coalesce(m.timestamp::text, ''), m.counted_hour::text
+		FROM unnest($1::uuid[]) WITH ORDINALITY AS g (id, at) JOIN {logs} e ON e.id = g.id
+			LEFT JOIN exportops.export_metrics m ON m.export_id = e.export_id AND m.outcome
+		WHERE num_nulls(e.export_id, e.user_id, e.timestamp, e.format, e.config, e.conversation_count, e.status, e.created_at,
+			e.updated_at) = 0
+		ORDER BY g.at`), ids)
+	if err != nil {
+		return nil, fmt.Errorf("read whole log rows: %w", err)
+	}
+	all := make([]exportops.ArchivedRow, 0, len(ids))
+	var r exportops.ArchivedRow
+	var m exportops.ArchivedMetric
+	var measured bool
+	_, err = pgx.ForEachRow(rows, []any{
+		&r.ID, &r.ExportID, &r.UserID, &r.Timestamp, &r.Format, &r.Config, &r.ConversationCount, &r.FileSize,
+		&r.Status, &r.FileURL, &r.ExpiresAt, &r.ErrorMessage, &r.CreatedAt, &r.UpdatedAt, &r.DownloadedCount,
+		&measured, &m.Status, &m.Source, &m.Attempt, &m.Format, &m.ConversationCount, &m.DurationMS, &m.FileSizeBytes,
+		&m.ErrorType, &m.ErrorMessage, &m.Timestamp, &m.CountedHour,
+	}, func() error {
+		row, metric := r, m
+		row.Timestamp, row.CreatedAt, row.UpdatedAt = canonical(r.Timestamp), canonical(r.CreatedAt), canonical(r.UpdatedAt)
+		row.ExpiresAt = canonicalPtr(r.ExpiresAt)
+		if measured {
+			metric.Timestamp, metric.CountedHour = canonical(m.Timestamp), canonicalPtr(m.CountedHour)
+			row.Metric = &metric
+		}
+		all = append(all, row)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read whole log rows: %w", err)
+	}
+	return all, nil
+}
+
+// DeleteArchived implements exportops.ArchiveStore. Rows are compared once they and
+// the hours that count them are locked, so that nothing can change before they are
+// deleted.
+func (s *Store) DeleteArchived(ctx context.Context, c exportops.Checkpoint, id int64, members []exportops.ArchiveMember,
+	goes func(exportops.LogRow) bool, progress func(exportops.ArchivedDeletion) (json.RawMessage, error),
+) (out exportops.ArchivedDeletion, err error) {
+	if len(members) == 0 {
+		return out, nil
+	}
+	var began time.Time
+	err = s.again(ctx, func() error {
+		return s.fenced(ctx, c, func(tx pgx.Tx) error {
+			began, out = time.Now(), exportops.ArchivedDeletion{}
+			if _, err := ourArchive(ctx, tx, c, id, exportops.ArchiveDeleting); err != nil {
+				return err
+			}
+			if err := s.deleteMembers(ctx, tx, members, goes, &out); err != nil {
+				return err
+			}
+			if err := forgetMembers(ctx, tx, id, members, out.Deleted); err != nil || progress == nil {
+				return err
+			}
+			result, err := progress(out)
+			if err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, `UPDATE exportops.runs SET result = $2::json WHERE id = $1`, c.RunID, nullJSON(result))
+			if err != nil {
+				return fmt.Errorf("keep the result: %w", err)
+			}
+			return nil
+		})
+	})
+	out.Took = time.Since(began)
+	return out, err
+}
+
+func (s *Store) deleteMembers(ctx context.Context, tx pgx.Tx, members []exportops.ArchiveMember, goes func(exportops.LogRow) bool,
+	out *exportops.ArchivedDeletion,
+) error {
+	ids := make([]string, len(members))
+	hashes := make(map[string][32]byte, len(members))
+	for i, m := range members {
+		ids[i], hashes[m.RowID] = m.RowID, m.Hash
+	}
+	now, err := s.scanLogRows(ctx, tx, order{where: `e.id = ANY($1::uuid[])`, args: []any{ids}}, ``)
+	if err != nil {
+		return err
+	}
+	d := &logDeletion{Store: s, tx: tx}
+	for _, r := range now {
+		if r.Counted && goes(r) {
+			d.rows = append(d.rows, r)
+		}
+	}
+	d.goes = make([]bool, len(d.rows))
+	d.last = func(ctx context.Context) error { return d.dropEdited(ctx, hashes) }
+	if err := d.run(ctx); err != nil {
+		return err
+	}
+	out.Deleted = int64(len(d.going()))
+	out.Kept, out.Missing = int64(len(now))-out.Deleted, int64(len(members)-len(now))
+	return nil
+}
+
+// dropEdited keeps the rows that are not what was archived.
+func (d *logDeletion) dropEdited(ctx context.Context, hashes map[string][32]byte) error {
+	at := map[string]int64{}
+	var ids []string
+	for _, i := range d.going() {
+		ids, at[d.rows[i].ID], d.goes[i] = append(ids, d.rows[i].ID), i, false
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	whole, err := d.archivedRows(ctx, d.tx, ids)
+	if err != nil {
+		return err
+	}
+	for i := range whole {
+		d.goes[at[whole[i].ID]] = whole[i].Hash() == hashes[whole[i].ID]
+	}
+	return nil
+}
+
+// forgetMembers forgets neighbouring members, of whose rows so many are gone.
+func forgetMembers(ctx context.Context, tx pgx.Tx, id int64, members []exportops.ArchiveMember, deleted int64) error {
+	_, err := tx.Exec(ctx, `DELETE FROM exportops.archive_rows WHERE archive_id = $1 AND position BETWEEN $2 AND $3`,
+		id, members[0].Position, members[len(members)-1].Position)
+	if err != nil {
+		return fmt.Errorf("forget rows of archive %d: %w", id, err)
+	}
+	if _, err := tx.Exec(ctx, `UPDATE exportops.archives SET deleted = deleted + $2 WHERE id = $1`, id, deleted); err != nil {
+		return fmt.Errorf("count what archive %d deleted: %w", id, err)
+	}
+	return nil
+}
