@@ -46,6 +46,7 @@ type Candidate struct {
 	CreatedAt string
 	Timestamp string
 	FileSize  *int64
+	Held      bool      // an active hold covers it
 	Prior     *Deletion // the ledger's entry for this generation of the row, or nil
 }
 
@@ -144,6 +145,7 @@ const (
 	KeepInProgress   LogVerdict = "kept_in_progress"
 	KeepFileMayExist LogVerdict = "kept_file_may_exist"
 	KeepUncounted    LogVerdict = "kept_uncounted" // its hour must be rolled up first
+	KeepHeld         LogVerdict = "kept_held"      // an active hold covers it
 	KeepNotDue       LogVerdict = "not_due"        // not old enough, or its age cannot be read
 )
 
@@ -160,6 +162,8 @@ func JudgeRow(r LogRow, noFile bool, cut Time) LogVerdict {
 	switch {
 	case r.Status.InProgress():
 		return KeepInProgress
+	case r.Held:
+		return KeepHeld
 	case !noFile && !r.gone():
 		return KeepFileMayExist
 	case !r.Counted:

@@ -53,7 +53,7 @@ func (d *databases) empty(t testing.TB) string {
 	t.Cleanup(func() {
 		run(t, url, `TRUNCATE public.export_logs, exportops.export_metrics, exportops.rollup_hours, exportops.rollup_days,
 			exportops.rollups, exportops.rollup_users, exportops.rollup_errors, exportops.runs, exportops.run_keys,
-			exportops.schedules, exportops.deletions, exportops.workers RESTART IDENTITY`)
+			exportops.schedules, exportops.deletions, exportops.workers, exportops.holds RESTART IDENTITY`)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.free = append(d.free, url)

@@ -1,0 +1,302 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/exportops/exportops"
+)
+
+// heldBy is 1 where an active hold covers an export and a user, which are SQL.
+// Where there is no hold at all, which is the rule, that is looked up once for a
+// statement, and nothing for a row. Rows may be written in capitals.
+func heldBy(export, user string) string {
+	const active = `EXISTS (SELECT 1 FROM exportops_holds h WHERE h.released_at IS NULL`
+	return `CASE WHEN ` + active + `) THEN ` + active + ` AND h.subject = '')
+		OR ` + active + ` AND h.subject = lower(` + export + `) AND h.scope = 'export')
+		OR ` + active + ` AND h.subject = lower(` + user + `) AND h.scope = 'user') ELSE 0 END`
+}
+
+// rowsOfHolds are the rows that name a file and that active holds cover, those
+// on everything aside. The first argument is the id that theirs are greater than.
+// The cross joins keep SQLite from walking through the rows to look for holds.
+const rowsOfHolds = `
+	FROM exportops_holds h CROSS JOIN {logs} e ON e.export_id IN (h.subject, upper(h.subject))
+	WHERE h.id > ?1 AND h.released_at IS NULL AND h.scope = 'export' AND e.file_url > ''`
+
+const rowsOfHeldUsers = `
+	FROM exportops_holds h CROSS JOIN {logs} e ON e.user_id IN (h.subject, upper(h.subject))
+	WHERE h.id > ?1 AND h.released_at IS NULL AND h.scope = 'user' AND e.file_url > ''`
+
+const keyRowColumns = `coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''), CAST(e.file_url AS TEXT)`
+
+// HeldRows implements exportops.HoldStore.
+func (s *Store) HeldRows(ctx context.Context, after int64) iter.Seq2[exportops.KeyRow, error] {
+	return s.keyRows(ctx, s.read, `SELECT `+keyRowColumns+rowsOfHolds+`
+		UNION ALL SELECT `+keyRowColumns+rowsOfHeldUsers, after)
+}
+
+// keyRows yields the rows of a query as they are read.
+func (s *Store) keyRows(ctx context.Context, q queryer, query string, args ...any) iter.Seq2[exportops.KeyRow, error] {
+	return func(yield func(exportops.KeyRow, error) bool) {
+		rows, err := q.QueryContext(ctx, s.sql(query), args...)
+		if err != nil {
+			yield(exportops.KeyRow{}, s.explain(err))
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var k exportops.KeyRow
+			if err := rows.Scan(&k.ExportID, &k.UserID, &k.Status, &k.FileURL); err != nil {
+				yield(k, s.explain(err))
+				return
+			}
+			if !yield(k, nil) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(exportops.KeyRow{}, s.explain(err))
+		}
+	}
+}
+
+// unseenRows reads the rows that came under holds which a claim has not seen. It
+// reports whether they are too many to be read while others wait.
+func (s *Store) unseenRows(ctx context.Context, tx *sql.Tx, seen int64) (rows []exportops.Candidate, many bool, err error) {
+	found, err := tx.QueryContext(ctx, s.sql(`SELECT e.{row}`+rowsOfHolds+`
+		UNION ALL SELECT e.{row}`+rowsOfHeldUsers+` LIMIT ?2`), seen, exportops.MostHeldAtOnce+1)
+	if err != nil {
+		return nil, false, fmt.Errorf("look for new holds: %w", err)
+	}
+	var places []any
+	err = scanAll(found, func() error {
+		places = append(places, nil)
+		return found.Scan(&places[len(places)-1])
+	})
+	if err != nil || len(places) == 0 || len(places) > exportops.MostHeldAtOnce {
+		return nil, len(places) > exportops.MostHeldAtOnce, err
+	}
+	list, err := jsonList(places)
+	if err != nil {
+		return nil, false, err
+	}
+	rows, _, err = s.scanCandidates(ctx, tx, order{}, `SELECT`+candidateColumns+atPlaces+withLedger, list)
+	return rows, false, err
+}
+
+// pausedIn reports whether a hold covers everything.
+func pausedIn(ctx context.Context, tx *sql.Tx) (paused bool, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exportops_holds
+		WHERE released_at IS NULL AND subject = '')`).Scan(&paused)
+	if err != nil {
+		return false, fmt.Errorf("look for a hold on everything: %w", err)
+	}
+	return paused, nil
+}
+
+// dropHeld keeps the rows that came under a hold since they were read.
+func dropHeld(ctx context.Context, tx *sql.Tx, rows []exportops.LogRow, goes []bool) error {
+	var some bool
+	err := tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exportops_holds WHERE released_at IS NULL)`).Scan(&some)
+	if err != nil {
+		return fmt.Errorf("look for holds: %w", err)
+	}
+	if !some {
+		return nil
+	}
+	exports, users := make([]string, len(rows)), make([]string, len(rows))
+	for i, r := range rows {
+		exports[i], users[i] = r.ExportID, r.UserID
+	}
+	exportList, err := jsonList(exports)
+	if err != nil {
+		return err
+	}
+	userList, err := jsonList(users)
+	if err != nil {
+		return err
+	}
+	held, err := tx.QueryContext(ctx, `SELECT x.key FROM json_each(?) x CROSS JOIN json_each(?) u ON u.key = x.key
+		WHERE `+heldBy("x.value", "u.value"), exportList, userList)
+	if err != nil {
+		return fmt.Errorf("look for holds: %w", err)
+	}
+	return scanAll(held, func() error {
+		var i int
+		err := held.Scan(&i)
+		goes[i] = false
+		return err
+	})
+}
+
+// PlaceHold implements exportops.HoldStore.
+func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Locator) (out exportops.Hold, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		known, err := holdsOf(tx.QueryContext(ctx, `SELECT `+holdColumns+` FROM exportops_holds
+			WHERE released_at IS NULL AND subject = ? AND scope = ? AND reason = ? AND placed_by = ? LIMIT 1`,
+			h.Subject, h.Scope, h.Reason, h.PlacedBy))
+		if err != nil {
+			return fmt.Errorf("look for the hold: %w", err)
+		}
+		if len(known) > 0 {
+			out = known[0]
+			return nil
+		}
+		open, err := s.claimsBefore(ctx, tx, h, l)
+		if err != nil {
+			return err
+		}
+		if out = h; h.Scope == exportops.HoldAll {
+			out.UnderWay = open
+		}
+		return insertHold(ctx, tx, &out)
+	})
+	return out, err
+}
+
+func insertHold(ctx context.Context, tx *sql.Tx, h *exportops.Hold) error {
+	res, err := tx.ExecContext(ctx, `INSERT INTO exportops_holds (scope, subject, reason, placed_by, placed_at)
+		VALUES (?, ?, ?, ?, ?)`, h.Scope, h.Subject, h.Reason, h.PlacedBy, h.PlacedAt.String())
+	if err != nil {
+		return fmt.Errorf("place a hold: %w", err)
+	}
+	h.ID, err = res.LastInsertId()
+	return err
+}
+
+// claimsBefore refuses a hold that there is nothing for, or that a claim was
+// before; else it returns how many claims are open.
+func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, l exportops.Locator) (int64, error) {
+	column := "user_id"
+	if h.Scope == exportops.HoldExport {
+		column = "export_id"
+		var there bool
+		err := tx.QueryRowContext(ctx, s.sql(`SELECT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id IN (?1, upper(?1)))
+			OR EXISTS (SELECT 1 FROM exportops_export_metrics m WHERE m.export_id = ?1)`), h.Subject).Scan(&there)
+		if err != nil {
+			return 0, fmt.Errorf("look for the export: %w", err)
+		}
+		if !there {
+			return 0, h.NothingToHold()
+		}
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT `+deletionColumns+` FROM exportops_deletions d WHERE d.state = 'claimed'`)
+	if err != nil {
+		return 0, fmt.Errorf("look for claims: %w", err)
+	}
+	var open []exportops.Deletion
+	if err := scanAll(rows, func() error {
+		d, err := scanDeletion(rows)
+		open = append(open, d)
+		return err
+	}); err != nil {
+		return 0, fmt.Errorf("look for claims: %w", err)
+	}
+	claim, err := h.ClaimOver(open, l, s.keyRows(ctx, tx, `SELECT `+keyRowColumns+` FROM {logs} e
+		WHERE e.`+column+` IN (?1, upper(?1)) AND e.file_url > ''`, h.Subject))
+	if err != nil {
+		return 0, fmt.Errorf("look for claims: %w", err)
+	}
+	if claim != nil {
+		return 0, h.TooLate(*claim)
+	}
+	return int64(len(open)), nil
+}
+
+// ReleaseHold implements exportops.HoldStore.
+func (s *Store) ReleaseHold(ctx context.Context, id int64, by string, now exportops.Time) (h exportops.Hold, err error) {
+	err = s.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE exportops_holds SET released_at = ?, released_by = ?
+			WHERE id = ? AND released_at IS NULL`, now.String(), by, id)
+		if err != nil {
+			return fmt.Errorf("release hold %d: %w", id, err)
+		}
+		all, err := holdsOf(tx.QueryContext(ctx, `SELECT `+holdColumns+` FROM exportops_holds WHERE id = ?`, id))
+		if err != nil {
+			return fmt.Errorf("read hold %d: %w", id, err)
+		}
+		if len(all) == 0 {
+			return exportops.NoSuchHold(id)
+		}
+		h = all[0]
+		return nil
+	})
+	return h, err
+}
+
+// LastHold implements exportops.HoldStore. Those that were forgotten count.
+func (s *Store) LastHold(ctx context.Context) (id int64, err error) {
+	err = s.read.QueryRowContext(ctx, `SELECT seq FROM sqlite_sequence WHERE name = 'exportops_holds'`).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, s.explain(err)
+}
+
+// Holds implements exportops.HoldStore.
+func (s *Store) Holds(ctx context.Context, f exportops.HoldFilter) ([]exportops.Hold, error) {
+	where, args := []string{"true"}, []any{}
+	and := func(cond string, v ...any) { where, args = append(where, cond), append(args, v...) }
+	if !f.All {
+		and(`released_at IS NULL`)
+	}
+	if f.Subject != "" {
+		and(`subject = ?`, f.Subject)
+	}
+	if f.Scope != "" {
+		and(`scope = ?`, f.Scope)
+	}
+	if f.Before != 0 {
+		and(`id < ?`, f.Before)
+	}
+	all, err := holdsOf(s.read.QueryContext(ctx, `SELECT `+holdColumns+` FROM exportops_holds
+		WHERE `+strings.Join(where, ` AND `)+` ORDER BY id DESC LIMIT ?`, append(args, pageSize(f.Limit))...))
+	if err != nil {
+		return nil, s.explain(fmt.Errorf("list holds: %w", err))
+	}
+	return all, nil
+}
+
+const holdColumns = `id, scope, subject, reason, placed_by, placed_at, released_at, released_by`
+
+// holdsOf reads the holds that a query yields.
+func holdsOf(rows *sql.Rows, err error) (all []exportops.Hold, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	err = scanAll(rows, func() error {
+		var h exportops.Hold
+		var placed string
+		var released sql.NullString
+		err := rows.Scan(&h.ID, &h.Scope, &h.Subject, &h.Reason, &h.PlacedBy, &placed, &released, &h.ReleasedBy)
+		if err != nil {
+			return err
+		}
+		h.PlacedAt, _ = exportops.ParseStoredTime(placed)
+		if h.ReleasedAt = timePtr(released); h.ReleasedAt == nil && released.Valid {
+			return fmt.Errorf("hold %d was released at %q, which is no time", h.ID, released.String)
+		}
+		all = append(all, h)
+		return nil
+	})
+	return all, err
+}
+
+// ForgetHolds implements exportops.HoldStore.
+func (s *Store) ForgetHolds(ctx context.Context, c exportops.Checkpoint, before exportops.Time, limit int) (n int64, err error) {
+	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `DELETE FROM exportops_holds WHERE id IN (
+			SELECT id FROM exportops_holds WHERE released_at IS NOT NULL AND released_at < ? LIMIT ?)`, before.String(), limit)
+		if err != nil {
+			return fmt.Errorf("forget holds: %w", err)
+		}
+		n, err = res.RowsAffected()
+		return err
+	})
+	return n, err
+}
