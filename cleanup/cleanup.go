@@ -20,6 +20,7 @@ import (
 type Store interface {
 	exportops.DeletionStore
 	exportops.LogStore
+	HoldReader
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }
