@@ -34,6 +34,9 @@ type Hold struct {
 	PlacedAt   Time      `json:"placed_at"`
 	ReleasedAt *Time     `json:"released_at"` // null while it is active
 	ReleasedBy string    `json:"released_by,omitempty"`
+	// RowOnly lets a hold on an export be placed whose file we have deleted
+	// already: its row and its metric are held.
+	RowOnly bool `json:"row_only,omitempty"`
 
 	// UnderWay is set in the answer to placing a hold on everything: how many
 	// files had been claimed before, whose deletion may still come to its end.
@@ -67,6 +70,9 @@ func (h Hold) Check() (Hold, error) {
 	default:
 		errs = append(errs, Invalid("scope", "%s is not one of export, user, all", quoteShort(string(h.Scope))))
 	}
+	if h.RowOnly && h.Scope != HoldExport {
+		errs = append(errs, Invalid("row_only", "only a hold on an export can be on its row alone"))
+	}
 	h.Reason, h.PlacedBy = strings.TrimSpace(h.Reason), strings.TrimSpace(h.PlacedBy)
 	return h, errors.Join(append(errs,
 		checkHoldText("reason", h.Reason, "why it is held", MaxHoldReason), CheckHoldName("placed_by", h.PlacedBy))...)
@@ -87,11 +93,6 @@ func checkHoldText(field, s, want string, most int) error {
 		return Invalid(field, "it holds what is no text")
 	}
 	return nil
-}
-
-// Same reports whether two holds say the same, whenever they were placed.
-func (h Hold) Same(o Hold) bool {
-	return h.Scope == o.Scope && h.Subject == o.Subject && h.Reason == o.Reason && h.PlacedBy == o.PlacedBy
 }
 
 // ClaimOver returns the first open claim that a hold comes too late for: of an
@@ -131,14 +132,20 @@ func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error
 	return nil, nil
 }
 
-// TooLate is the refusal of a hold that came after a claim.
+// TooLate is the refusal of a hold that came after a claim, or after the deletion.
 func (h Hold) TooLate(d Deletion) error {
-	return &Error{
+	e := &Error{
 		Kind: KindConflict,
-		Message: fmt.Sprintf("the hold came too late: the file of export %s is %s for deletion by run %s since %s and may be gone already; nothing was held",
-			d.ExportID, d.State, d.RunID, d.ClaimedAt),
+		Message: fmt.Sprintf("the hold came too late: the file of export %s is claimed for deletion by run %s since %s, and may be gone already; nothing was held",
+			d.ExportID, d.RunID, d.ClaimedAt),
 		Hint: "wait until the run has ended, look at what became of the file, and place the hold again for what is left",
 	}
+	if d.State != DeletionClaimed {
+		e.Message = fmt.Sprintf("the hold came too late: the file of export %s is %s, claimed by run %s at %s; nothing was held",
+			d.ExportID, d.State, d.RunID, d.ClaimedAt)
+		e.Hint = "to hold its row and its metric all the same, say so with row_only"
+	}
+	return e
 }
 
 // NothingToHold is the refusal of a hold on an export that there is nothing of.
@@ -172,8 +179,8 @@ const MostHeldAtOnce = 1000
 // it is about never overlap: whichever commits first is seen by the other.
 type HoldStore interface {
 	// PlaceHold records a hold that was checked, unless an open claim covers what
-	// it is about (TooLate), or there is nothing of its export (NothingToHold). A
-	// hold on everything is placed all the same, and says how many claims are
+	// it is about or the file of its export was deleted by us (TooLate), or there is
+	// nothing of its export (NothingToHold). A hold on everything is placed all the same, and says how many claims are
 	// open. An active hold that says the same is returned as it is.
 	PlaceHold(ctx context.Context, h Hold, l Locator) (Hold, error)
 	// ReleaseHold ends a hold; one that was released before stays as it is.

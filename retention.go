@@ -122,7 +122,7 @@ func (s Selection) judgeExpiry(c Candidate) Judgement {
 // known to be gone. A completed row is due whatever the ledger says: it may
 // name a file that was written again.
 func unlessConfirmed(c Candidate) Judgement {
-	if c.Status != Completed && c.Prior != nil && c.Prior.State.Confirmed() {
+	if c.Gone() {
 		return Confirmed
 	}
 	return Due
@@ -164,7 +164,7 @@ func JudgeRow(r LogRow, noFile bool, cut Time) LogVerdict {
 		return KeepInProgress
 	case r.Held:
 		return KeepHeld
-	case !noFile && !r.gone():
+	case !noFile && !r.Gone():
 		return KeepFileMayExist
 	case !r.Counted:
 		return KeepUncounted
@@ -172,8 +172,8 @@ func JudgeRow(r LogRow, noFile bool, cut Time) LogVerdict {
 	return DeleteRow
 }
 
-// gone reports whether the ledger confirms that the row's file is gone. What a
+// Gone reports whether the ledger confirms that the row's file is gone. What a
 // completed row names may still be served to someone, so it never counts.
-func (r LogRow) gone() bool {
-	return r.Status != Completed && r.Prior != nil && r.Prior.State.Confirmed()
+func (c Candidate) Gone() bool {
+	return c.Status != Completed && c.Prior != nil && c.Prior.State.Confirmed()
 }

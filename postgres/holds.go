@@ -124,9 +124,9 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 		if out = h; h.Scope == exportops.HoldAll {
 			out.UnderWay = open
 		}
-		err = tx.QueryRow(ctx, `INSERT INTO exportops.holds (scope, subject, reason, placed_by, placed_at)
-			VALUES ($1, $2::uuid, $3, $4, $5::timestamptz) RETURNING id`,
-			string(h.Scope), nullText(h.Subject), h.Reason, h.PlacedBy, h.PlacedAt.String()).Scan(&out.ID)
+		err = tx.QueryRow(ctx, `INSERT INTO exportops.holds (scope, subject, row_only, reason, placed_by, placed_at)
+			VALUES ($1, $2::uuid, $3, $4, $5, $6::timestamptz) RETURNING id`,
+			string(h.Scope), nullText(h.Subject), h.RowOnly, h.Reason, h.PlacedBy, h.PlacedAt.String()).Scan(&out.ID)
 		if err != nil {
 			return fmt.Errorf("place a hold: %w", err)
 		}
@@ -141,14 +141,8 @@ func (s *Store) claimsBefore(ctx context.Context, tx pgx.Tx, h exportops.Hold, l
 	column := "user_id"
 	if h.Scope == exportops.HoldExport {
 		column = "export_id"
-		var there bool
-		err := tx.QueryRow(ctx, s.sql(`SELECT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = $1::uuid)
-			OR EXISTS (SELECT 1 FROM exportops.export_metrics m WHERE m.export_id = $1::uuid)`), h.Subject).Scan(&there)
-		if err != nil {
-			return 0, fmt.Errorf("look for the export: %w", err)
-		}
-		if !there {
-			return 0, h.NothingToHold()
+		if err := s.canBeHeld(ctx, tx, h); err != nil {
+			return 0, err
 		}
 	}
 	open, err := deletionsOf(tx.Query(ctx, `SELECT `+deletionColumns+` FROM exportops.deletions d WHERE d.state = 'claimed'`))
@@ -163,6 +157,34 @@ func (s *Store) claimsBefore(ctx context.Context, tx pgx.Tx, h exportops.Hold, l
 		return 0, h.TooLate(*claim)
 	}
 	return int64(len(open)), nil
+}
+
+// canBeHeld refuses a hold on an export that there is nothing of, or whose file we
+// have deleted.
+func (s *Store) canBeHeld(ctx context.Context, tx pgx.Tx, h exportops.Hold) error {
+	rows, err := s.candidatesByID(ctx, tx, []string{h.Subject})
+	if err != nil {
+		return err
+	}
+	var metric bool
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM exportops.export_metrics WHERE export_id = $1::uuid)`, h.Subject).Scan(&metric)
+	if err != nil {
+		return fmt.Errorf("look for the export's metric: %w", err)
+	}
+	if len(rows) == 0 && !metric {
+		return h.NothingToHold()
+	}
+	for _, r := range rows {
+		if h.RowOnly || !r.Gone() {
+			continue
+		}
+		gone, err := deletionsOf(tx.Query(ctx, `SELECT `+deletionColumns+` FROM exportops.deletions d WHERE d.id = $1`, r.Prior.ID))
+		if err != nil {
+			return fmt.Errorf("read what became of the file: %w", err)
+		}
+		return h.TooLate(gone[0])
+	}
+	return nil
 }
 
 // namedBy yields the rows of an export or a user that name a file.
@@ -246,7 +268,7 @@ func (s *Store) Holds(ctx context.Context, f exportops.HoldFilter) (all []export
 	return all, nil
 }
 
-const holdColumns = `h.id, h.scope, coalesce(h.subject::text, ''), h.reason, h.placed_by, h.placed_at, h.released_at, h.released_by`
+const holdColumns = `h.id, h.scope, coalesce(h.subject::text, ''), h.reason, h.placed_by, h.placed_at, h.released_at, h.released_by, h.row_only`
 
 // holdsOf reads the holds that a query yields.
 func holdsOf(rows pgx.Rows, err error) ([]exportops.Hold, error) {
@@ -256,7 +278,7 @@ func holdsOf(rows pgx.Rows, err error) ([]exportops.Hold, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (h exportops.Hold, err error) {
 		var placed time.Time
 		var released *time.Time
-		err = row.Scan(&h.ID, (*string)(&h.Scope), &h.Subject, &h.Reason, &h.PlacedBy, &placed, &released, &h.ReleasedBy)
+		err = row.Scan(&h.ID, (*string)(&h.Scope), &h.Subject, &h.Reason, &h.PlacedBy, &placed, &released, &h.ReleasedBy, &h.RowOnly)
 		h.PlacedAt, h.ReleasedAt = exportops.At(placed), timePtr(released)
 		return h, err
 	})

@@ -160,8 +160,8 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 }
 
 func insertHold(ctx context.Context, tx *sql.Tx, h *exportops.Hold) error {
-	res, err := tx.ExecContext(ctx, `INSERT INTO exportops_holds (scope, subject, reason, placed_by, placed_at)
-		VALUES (?, ?, ?, ?, ?)`, h.Scope, h.Subject, h.Reason, h.PlacedBy, h.PlacedAt.String())
+	res, err := tx.ExecContext(ctx, `INSERT INTO exportops_holds (scope, subject, row_only, reason, placed_by, placed_at)
+		VALUES (?, ?, ?, ?, ?, ?)`, h.Scope, h.Subject, h.RowOnly, h.Reason, h.PlacedBy, h.PlacedAt.String())
 	if err != nil {
 		return fmt.Errorf("place a hold: %w", err)
 	}
@@ -175,26 +175,12 @@ func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, 
 	column := "user_id"
 	if h.Scope == exportops.HoldExport {
 		column = "export_id"
-		var there bool
-		err := tx.QueryRowContext(ctx, s.sql(`SELECT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id IN (?1, upper(?1)))
-			OR EXISTS (SELECT 1 FROM exportops_export_metrics m WHERE m.export_id = ?1)`), h.Subject).Scan(&there)
-		if err != nil {
-			return 0, fmt.Errorf("look for the export: %w", err)
-		}
-		if !there {
-			return 0, h.NothingToHold()
+		if err := s.canBeHeld(ctx, tx, h); err != nil {
+			return 0, err
 		}
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT `+deletionColumns+` FROM exportops_deletions d WHERE d.state = 'claimed'`)
+	open, err := deletionsOf(tx.QueryContext(ctx, `SELECT `+deletionColumns+` FROM exportops_deletions d WHERE d.state = 'claimed'`))
 	if err != nil {
-		return 0, fmt.Errorf("look for claims: %w", err)
-	}
-	var open []exportops.Deletion
-	if err := scanAll(rows, func() error {
-		d, err := scanDeletion(rows)
-		open = append(open, d)
-		return err
-	}); err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
 	claim, err := h.ClaimOver(open, l, s.keyRows(ctx, tx, `SELECT `+keyRowColumns+` FROM {logs} e
@@ -206,6 +192,47 @@ func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, 
 		return 0, h.TooLate(*claim)
 	}
 	return int64(len(open)), nil
+}
+
+// canBeHeld refuses a hold on an export that there is nothing of, or whose file we
+// have deleted.
+func (s *Store) canBeHeld(ctx context.Context, tx *sql.Tx, h exportops.Hold) error {
+	rows, err := s.candidatesByID(ctx, tx, []string{h.Subject, strings.ToUpper(h.Subject)})
+	if err != nil {
+		return err
+	}
+	var metric bool
+	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exportops_export_metrics WHERE export_id = ?)`, h.Subject).Scan(&metric)
+	if err != nil {
+		return fmt.Errorf("look for the export's metric: %w", err)
+	}
+	if len(rows) == 0 && !metric {
+		return h.NothingToHold()
+	}
+	for _, r := range rows {
+		if h.RowOnly || !r.Gone() {
+			continue
+		}
+		gone, err := deletionsOf(tx.QueryContext(ctx, `SELECT `+deletionColumns+` FROM exportops_deletions d WHERE d.id = ?`, r.Prior.ID))
+		if err != nil {
+			return fmt.Errorf("read what became of the file: %w", err)
+		}
+		return h.TooLate(gone[0])
+	}
+	return nil
+}
+
+// deletionsOf reads the entries that a query yields.
+func deletionsOf(rows *sql.Rows, err error) (all []exportops.Deletion, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	err = scanAll(rows, func() error {
+		d, err := scanDeletion(rows)
+		all = append(all, d)
+		return err
+	})
+	return all, err
 }
 
 // ReleaseHold implements exportops.HoldStore.
@@ -262,7 +289,7 @@ func (s *Store) Holds(ctx context.Context, f exportops.HoldFilter) ([]exportops.
 	return all, nil
 }
 
-const holdColumns = `id, scope, subject, reason, placed_by, placed_at, released_at, released_by`
+const holdColumns = `id, scope, subject, reason, placed_by, placed_at, released_at, released_by, row_only`
 
 // holdsOf reads the holds that a query yields.
 func holdsOf(rows *sql.Rows, err error) (all []exportops.Hold, _ error) {
@@ -273,7 +300,7 @@ func holdsOf(rows *sql.Rows, err error) (all []exportops.Hold, _ error) {
 		var h exportops.Hold
 		var placed string
 		var released sql.NullString
-		err := rows.Scan(&h.ID, &h.Scope, &h.Subject, &h.Reason, &h.PlacedBy, &placed, &released, &h.ReleasedBy)
+		err := rows.Scan(&h.ID, &h.Scope, &h.Subject, &h.Reason, &h.PlacedBy, &placed, &released, &h.ReleasedBy, &h.RowOnly)
 		if err != nil {
 			return err
 		}

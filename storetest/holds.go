@@ -31,6 +31,32 @@ func testHolds(t *testing.T, open func(testing.TB) Fixture) {
 		place(t, f, exportops.HoldExport, m.ExportID)
 		place(t, f, exportops.HoldUser, exportops.NewID()) // whose exports may be to come
 	})
+	t.Run("a_file_that_is_gone", func(t *testing.T) {
+		f := open(t)
+		r := due(after(noon, -time.Hour))
+		f.Insert(t, r)
+		_, fence := begin(t, f, exportops.Started)
+		settleOne(t, f, fence, exportops.Settlement{Claim: claim(t, f, fence).Claims[0], State: exportops.DeletionDone})
+		h := holdOn(exportops.HoldExport, r.ExportID)
+		_, err := f.Store.PlaceHold(t.Context(), h, exportops.Locator{})
+		wantKind(t, err, exportops.KindConflict, "")
+		if want := r.ExportID + " is deleted, claimed by run " + fence.RunID + " at " + noon.String(); !strings.Contains(err.Error(), want) {
+			t.Fatalf("refused with %q, want %q", err, want)
+		}
+		place(t, f, exportops.HoldUser, r.UserID)
+		h.RowOnly = true
+		if h, err = f.Store.PlaceHold(t.Context(), h, exportops.Locator{}); err != nil || !h.RowOnly {
+			t.Fatalf("placed %+v, %v", h, err)
+		}
+		all, err := f.Store.Holds(t.Context(), exportops.HoldFilter{Scope: exportops.HoldExport})
+		must(t, err)
+		if d := cmp.Diff([]exportops.Hold{h}, all); d != "" {
+			t.Fatalf("(-want +got):\n%s", d)
+		}
+		// What was made again has a file again.
+		f.Exec(t, `UPDATE {logs} SET status = 'completed' WHERE export_id = ?`, r.ExportID)
+		place(t, f, exportops.HoldExport, r.ExportID)
+	})
 	t.Run("holds_and_claims_race", func(t *testing.T) { holdsRace(t, open(t)) })
 }
 

@@ -7,6 +7,7 @@ CREATE TABLE exportops.holds (
     scope       text        NOT NULL CHECK (scope IN ('export', 'user', 'all')),
     subject     uuid        CHECK ((subject IS NULL) = (scope = 'all')),
     reason      text        NOT NULL,
+    row_only    boolean     NOT NULL DEFAULT false,
     placed_by   text        NOT NULL,
     placed_at   timestamptz NOT NULL,
     released_at timestamptz,

@@ -7,6 +7,7 @@ CREATE TABLE exportops_holds (
     scope       TEXT    NOT NULL CHECK (scope IN ('export', 'user', 'all')),
     subject     TEXT    NOT NULL, -- in lower case; empty for all
     reason      TEXT    NOT NULL,
+    row_only    INTEGER NOT NULL DEFAULT 0,
     placed_by   TEXT    NOT NULL,
     placed_at   TEXT    NOT NULL,
     released_at TEXT,
