@@ -181,6 +181,7 @@ func (l *look) decideShared(c exportops.Candidate, d exportops.Decision, others 
 	case len(l.sharers[key]) > mostSharers:
 		return pass
 	}
+	kept := false
 	for _, id := range l.sharers[key] {
 		o, ok := others[id]
 		if id == c.ExportID || !ok || o.FileURL == nil || !l.plan.keepsAlive(o) {
@@ -188,12 +189,14 @@ func (l *look) decideShared(c exportops.Candidate, d exportops.Decision, others 
 		}
 		for k := range keysOf(l.plan.locator, exportops.KeyRow{UserID: o.UserID, FileURL: *o.FileURL}) {
 			if k == key && o.Held {
-				pass.Reason = becauseHeld
-			}
-			if k == key {
+				pass.Reason = becauseHeld // which nobody but a person can change
 				return pass
 			}
+			kept = kept || k == key
 		}
+	}
+	if kept {
+		return pass
 	}
 	return d
 }
