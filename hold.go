@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -169,6 +170,27 @@ type HoldFilter struct {
 	Subject string // in lower case
 	Before  int64  // holds with a smaller id, for paging
 	Limit   int
+}
+
+// Go sets where a list goes on: the cursor of the page before, or "" to begin.
+func (f *HoldFilter) Go(cursor string) error {
+	if cursor == "" {
+		return nil
+	}
+	id, err := strconv.ParseInt(cursor, 10, 64)
+	if err != nil || id < 1 {
+		return Invalid("cursor", "%s is no cursor of a list of holds", quoteShort(cursor))
+	}
+	f.Before = id
+	return nil
+}
+
+// Next returns the cursor of the page after one, "" after the last.
+func (f HoldFilter) Next(page []Hold) string {
+	if len(page) == 0 || len(page) < f.Limit {
+		return ""
+	}
+	return strconv.FormatInt(page[len(page)-1].ID, 10)
 }
 
 // MostHeldAtOnce is how many rows that came under a hold a claim reads while

@@ -51,12 +51,13 @@ type Jobs interface {
 // DefaultBudget is how long a job may work within one request.
 const DefaultBudget = 50 * time.Second
 
-// Options is what the API is made of. The first six fields are required.
+// Options is what the API is made of. The first seven fields are required.
 type Options struct {
 	Metrics Metrics
 	Exports exportops.ExportStore
 	Runs    Runs
 	Logs    Logs
+	Holds   Holds
 	Jobs    Jobs
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
@@ -92,7 +93,7 @@ type server struct {
 // New returns the handler of every route. It is KindInvalid when the options
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
-	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Jobs == nil || o.Ready == nil {
+	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Ready == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -142,6 +143,7 @@ func (s *server) routes() {
 	s.summaryRoutes()
 	s.runRoutes()
 	s.userRoutes()
+	s.holdRoutes()
 	s.healthRoutes()
 }
 

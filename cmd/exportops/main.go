@@ -37,6 +37,7 @@ type cli struct {
 	Volume   volumeCmd   `cmd:"" help:"Show how many exports there were, period by period."`
 	Exports  exportsCmd  `cmd:"" help:"List exports, or show one."`
 	Runs     runsCmd     `cmd:"" help:"List runs of jobs, or show one."`
+	Hold     holdCmd     `cmd:"" help:"Place, list and release legal holds."`
 	Import   importCmd   `cmd:"" help:"Read export logs or export_metric events from a file."`
 	Migrate  migrateCmd  `cmd:"" help:"Create the database, or bring it up to date."`
 	Doctor   doctorCmd   `cmd:"" help:"Look for what is wrong, and say what to do."`
