@@ -85,7 +85,7 @@ func holdsWhileACleanupRuns(t *testing.T, c config.Config, replicas int) {
 	var all []*server
 	for range replicas {
 		s := open(t, c)
-		defer s.close()
+		t.Cleanup(s.close)
 		all = append(all, s)
 	}
 	rows := dueExports(t, all[0].Store, c.Storage.Root, files)
