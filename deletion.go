@@ -105,6 +105,9 @@ type ClaimRequest struct {
 	// Watch names rows that are read in the same transaction and handed to
 	// Decide as others.
 	Watch []string
+	// HoldsSeen is the last hold whose rows Decide knows of. Rows that later holds
+	// cover are handed to it as others, too.
+	HoldsSeen int64
 	// Decide is pure and quick: it runs inside the transaction and may run more
 	// than once.
 	Decide func(page, others []Candidate) []Decision
@@ -137,6 +140,10 @@ type ClaimPage struct {
 	// there is none. A candidate that was to be claimed and has none lost the
 	// key to a claim that is still open.
 	Claims []*Deletion
+	// Unseen is set where more than MostHeldAtOnce rows came under a hold that
+	// the request has not seen: nothing was read or claimed, and the request is to
+	// be made again by somebody who knows them.
+	Unseen bool
 	Next   Cursor        // where to go on; "" after the last page
 	Took   time.Duration // how long other writers were kept waiting
 }
@@ -218,7 +225,7 @@ type DeletionStore interface {
 	Settle(ctx context.Context, c Checkpoint, batch []Settlement) ([]Settled, error)
 	// Reclaim takes over claims that other, dead runs left open: those for which
 	// resume answers true are claimed by this run, the others end as changed.
-	// An empty answer means that none are left.
+	// An empty answer means that none are left, or that a hold covers everything.
 	Reclaim(ctx context.Context, c Checkpoint, limit int, resume func(OpenClaim) bool) ([]OpenClaim, []bool, error)
 	// KeyRows yields rows that are completed or in progress and name a file;
 	// with since set, only those whose timestamp is not before it.

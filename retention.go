@@ -46,6 +46,7 @@ type Candidate struct {
 	CreatedAt string
 	Timestamp string
 	FileSize  *int64
+	Held      bool      // an active hold covers it
 	Prior     *Deletion // the ledger's entry for this generation of the row, or nil
 }
 
@@ -121,7 +122,7 @@ func (s Selection) judgeExpiry(c Candidate) Judgement {
 // known to be gone. A completed row is due whatever the ledger says: it may
 // name a file that was written again.
 func unlessConfirmed(c Candidate) Judgement {
-	if c.Status != Completed && c.Prior != nil && c.Prior.State.Confirmed() {
+	if c.Gone() {
 		return Confirmed
 	}
 	return Due
@@ -144,6 +145,7 @@ const (
 	KeepInProgress   LogVerdict = "kept_in_progress"
 	KeepFileMayExist LogVerdict = "kept_file_may_exist"
 	KeepUncounted    LogVerdict = "kept_uncounted" // its hour must be rolled up first
+	KeepHeld         LogVerdict = "kept_held"      // an active hold covers it
 	KeepNotDue       LogVerdict = "not_due"        // not old enough, or its age cannot be read
 )
 
@@ -160,7 +162,9 @@ func JudgeRow(r LogRow, noFile bool, cut Time) LogVerdict {
 	switch {
 	case r.Status.InProgress():
 		return KeepInProgress
-	case !noFile && !r.gone():
+	case r.Held:
+		return KeepHeld
+	case !noFile && !r.Gone():
 		return KeepFileMayExist
 	case !r.Counted:
 		return KeepUncounted
@@ -168,8 +172,8 @@ func JudgeRow(r LogRow, noFile bool, cut Time) LogVerdict {
 	return DeleteRow
 }
 
-// gone reports whether the ledger confirms that the row's file is gone. What a
+// Gone reports whether the ledger confirms that the row's file is gone. What a
 // completed row names may still be served to someone, so it never counts.
-func (r LogRow) gone() bool {
-	return r.Status != Completed && r.Prior != nil && r.Prior.State.Confirmed()
+func (c Candidate) Gone() bool {
+	return c.Status != Completed && c.Prior != nil && c.Prior.State.Confirmed()
 }

@@ -204,6 +204,7 @@ type FileCleanupResult struct {
 	NoFile        int64 `json:"no_file"`
 	Changed       int64 `json:"changed"`                // the row or the file was changed meanwhile; left alone
 	Shared        int64 `json:"kept_shared"`            // a live export names the same file
+	Held          int64 `json:"kept_held"`              // a hold covers it, or another row that names its file
 	Implausible   int64 `json:"implausible"`            // expires before it was created
 	Quarantined   int64 `json:"quarantined"`            // failed five runs in a row
 	InFlight      int64 `json:"in_flight"`              // claimed by another run

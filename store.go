@@ -11,6 +11,7 @@ type Store interface {
 	DeletionStore
 	LogStore
 	ArchiveStore
+	HoldStore
 	RunStore
 	ErasureStore
 }

@@ -22,6 +22,7 @@ type Store interface {
 	exportops.LogStore
 	exportops.ErasureStore
 	exportops.ArchiveStore
+	HoldReader
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }

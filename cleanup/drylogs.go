@@ -109,7 +109,7 @@ func (d DryRun) decideFiles(ctx context.Context, plan *planner, rows []exportops
 ) {
 	out := make(map[string]exportops.Decision, len(rows))
 	var later []postponed
-	for i, dec := range plan.decide(rows) {
+	for i, dec := range plan.decide(rows, nil) {
 		if dec.Verdict == exportops.Postpone {
 			later = append(later, postponed{exportID: rows[i].ExportID, reason: dec.Reason})
 			continue

@@ -54,7 +54,7 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 		if err != nil {
 			return res, err
 		}
-		later := tally(&res, page, plan.decide(page))
+		later := tally(&res, page, plan.decide(page, nil))
 		err = d.lookExactly(ctx, plan, later, func(page []exportops.Candidate, ds []exportops.Decision) { tally(&res, page, ds) })
 		if err != nil {
 			return res, err

@@ -120,11 +120,13 @@ func (r *fileRun) drain(ctx context.Context) (done bool, err error) {
 			return false, reading(ctx, "look for shared files", err)
 		}
 		page, err := r.claim(ctx, exportops.ClaimRequest{
-			After: r.next, Limit: r.pace.size,
-			Decide: func(page, _ []exportops.Candidate) []exportops.Decision { return r.plan.decide(page) },
+			After: r.next, Limit: r.pace.size, HoldsSeen: r.plan.shared.holds, Decide: r.plan.decide,
 		})
 		if err != nil {
 			return false, err
+		}
+		if page.Unseen {
+			continue
 		}
 		if r.next = page.Next; r.next == "" {
 			r.drained = true
@@ -151,6 +153,9 @@ func (r *fileRun) claim(ctx context.Context, req exportops.ClaimRequest) (export
 	page, err := r.Store.ClaimFiles(ctx, cp, req)
 	if err != nil {
 		return page, fmt.Errorf("claim files: %w", err)
+	}
+	if page.Unseen {
+		return page, nil
 	}
 	r.pace.took(page.Took)
 	return page, r.carryOut(ctx, page)
@@ -210,6 +215,8 @@ func countPassed(res *exportops.FileCleanupResult, c exportops.Candidate, reason
 		res.InFlight++
 	case becauseShared:
 		res.Shared++
+	case becauseHeld:
+		res.Held++
 	case becauseChanged:
 		res.Changed++
 	}
@@ -234,5 +241,5 @@ func sumUp(res *exportops.FileCleanupResult) {
 		res.Errors = []exportops.ExportError{}
 	}
 	res.TotalFound = res.DeletedCount + res.FailedCount + res.AlreadyAbsent + res.NoFile + res.Changed +
-		res.Shared + res.Implausible + res.Quarantined + res.InFlight + res.WouldDelete + res.Remaining
+		res.Shared + res.Held + res.Implausible + res.Quarantined + res.InFlight + res.WouldDelete + res.Remaining
 }

@@ -38,9 +38,14 @@ func (c *Cleaner) HelpFiles(ctx context.Context, w Work, sel exportops.Selection
 		}
 		var page exportops.ClaimPage
 		page, err = r.claim(ctx, exportops.ClaimRequest{
-			After: r.next, Limit: r.pace.size,
-			Decide: func(page, _ []exportops.Candidate) []exportops.Decision { return onlyClaims(r.plan.decide(page)) },
+			After: r.next, Limit: r.pace.size, HoldsSeen: r.plan.shared.holds,
+			Decide: func(page, others []exportops.Candidate) []exportops.Decision {
+				return onlyClaims(r.plan.decide(page, others))
+			},
 		})
+		if page.Unseen {
+			continue
+		}
 		if r.next = page.Next; r.next == "" {
 			break
 		}

@@ -224,6 +224,8 @@ func countRow(res *exportops.LogCleanupResult, row exportops.LogRow, v exportops
 		failRow(res, row, row.Prior.Error)
 	case exportops.KeepUncounted:
 		res.Remaining++
+	case exportops.KeepHeld:
+		res.KeptHeld++
 	case exportops.KeepNotDue:
 	}
 }

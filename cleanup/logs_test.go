@@ -50,6 +50,7 @@ func logCounts(r exportops.LogCleanupResult) string {
 		{"failed", r.FailedCount},
 		{"in_progress", r.KeptInProgress},
 		{"file_may_exist", r.KeptFileMayExist},
+		{"held", r.KeptHeld},
 		{"would", r.WouldDelete},
 		{"remaining", r.Remaining},
 		{"files", r.FilesDeleted},

@@ -21,6 +21,7 @@ type look struct {
 	ambiguous map[string]bool                 // exports whose key exists in both readings
 	sharers   map[string][]string             // exports by key; only keys of interest have an entry
 	since     exportops.Time
+	holds     int64 // the last hold whose rows are among them
 }
 
 // newLook reads every row that may keep one of the files alive, once.
@@ -75,12 +76,9 @@ func (l *look) statLiterals(ctx context.Context, files FileReader) error {
 }
 
 // topUp takes in the rows that name a key of interest: all of them the first
-// time, later those that came since.
-func (l *look) topUp(ctx context.Context, r KeyReader, now exportops.Time) error {
-	for row, err := range r.KeyRows(ctx, l.since) {
-		if err != nil {
-			return err
-		}
+// time, later those that came, or came under a hold, since.
+func (l *look) topUp(ctx context.Context, r KeyReader, now exportops.Time) (err error) {
+	add := func(row exportops.KeyRow) {
 		for key := range keysOf(l.plan.locator, row) {
 			known, wanted := l.sharers[key]
 			if wanted && len(known) <= mostSharers && !slices.Contains(known, row.ExportID) {
@@ -88,8 +86,15 @@ func (l *look) topUp(ctx context.Context, r KeyReader, now exportops.Time) error
 			}
 		}
 	}
+	for row, err := range r.KeyRows(ctx, l.since) {
+		if err != nil {
+			return err
+		}
+		add(row)
+	}
 	l.since = exportops.At(now.Add(-freshMargin))
-	return nil
+	l.holds, err = newlyHeld(ctx, r, l.holds, add)
+	return err
 }
 
 // batches cuts a part into batches in which no key occurs twice, so that of
@@ -133,15 +138,23 @@ func (l *look) names(batch []postponed) (ids, watch []string) {
 
 // decide decides about exports with the rows that share their keys at hand.
 func (l *look) decide(page, others []exportops.Candidate) []exportops.Decision {
-	byID := byExport(others)
+	byID, held := byExport(others), heldKeys(l.plan.locator, others)
 	out := make([]exportops.Decision, len(page))
 	for i, c := range page {
 		out[i] = l.plan.decideOne(c)
 		if out[i].Verdict == exportops.Claim {
 			out[i] = l.decideShared(c, out[i], byID)
 		}
+		if out[i].Verdict == exportops.Claim && namedByAnother(held[out[i].Location.Key], c) {
+			out[i] = exportops.Decision{Verdict: exportops.PassOver, Reason: becauseHeld}
+		}
 	}
 	return out
+}
+
+// namedByAnother reports whether exports are others than a candidate's own.
+func namedByAnother(exports []string, c exportops.Candidate) bool {
+	return slices.ContainsFunc(exports, func(id string) bool { return id != c.ExportID })
 }
 
 func byExport(rows []exportops.Candidate) map[string]exportops.Candidate {
@@ -168,16 +181,22 @@ func (l *look) decideShared(c exportops.Candidate, d exportops.Decision, others 
 	case len(l.sharers[key]) > mostSharers:
 		return pass
 	}
+	kept := false
 	for _, id := range l.sharers[key] {
 		o, ok := others[id]
 		if id == c.ExportID || !ok || o.FileURL == nil || !l.plan.keepsAlive(o) {
 			continue
 		}
 		for k := range keysOf(l.plan.locator, exportops.KeyRow{UserID: o.UserID, FileURL: *o.FileURL}) {
-			if k == key {
+			if k == key && o.Held {
+				pass.Reason = becauseHeld // which nobody but a person can change
 				return pass
 			}
+			kept = kept || k == key
 		}
+	}
+	if kept {
+		return pass
 	}
 	return d
 }

@@ -13,6 +13,7 @@ const (
 	becauseHelped      = "helped"      // another process that works for this run has claimed it
 	becauseShared      = "shared"      // another row names the same file
 	becauseChanged     = "changed"     // it was changed while we looked
+	becauseHeld        = "held"        // a hold covers it, or another row that names its file
 	becauseLiteral     = "literal"     // its key can be read in two ways
 	becauseAlone       = "alone"       // it may be what kills the process
 	becauseFailed      = "failed"      // it failed in this very run, under a holder that died
@@ -26,9 +27,11 @@ type planner struct {
 	run     string // its id; "" of a dry run
 }
 
-// decide decides about a page. It is pure, given what the planner knows.
-func (p *planner) decide(page []exportops.Candidate) []exportops.Decision {
+// decide decides about a page. It is pure, given what the planner knows. Others
+// are rows that came under a hold since.
+func (p *planner) decide(page, others []exportops.Candidate) []exportops.Decision {
 	out := make([]exportops.Decision, len(page))
+	held := heldKeys(p.locator, others)
 	taken := make(map[string]bool, len(page))
 	for i, c := range page {
 		out[i] = p.decideOne(c)
@@ -39,7 +42,7 @@ func (p *planner) decide(page []exportops.Candidate) []exportops.Decision {
 		switch at := p.locator.Resolve(c.FileURL, c.UserID); {
 		case at.Literal != "":
 			out[i] = exportops.Decision{Verdict: exportops.Postpone, Reason: becauseLiteral}
-		case taken[key] || p.shared.has(key):
+		case taken[key] || p.shared.has(key) || len(held[key]) > 0:
 			out[i] = exportops.Decision{Verdict: exportops.Postpone, Reason: becauseShared}
 		case c.Prior != nil && c.Prior.Interrupted() >= exportops.AloneAfter:
 			out[i] = exportops.Decision{Verdict: exportops.Postpone, Reason: becauseAlone}
@@ -47,6 +50,23 @@ func (p *planner) decide(page []exportops.Candidate) []exportops.Decision {
 		taken[key] = true
 	}
 	return out
+}
+
+// heldKeys returns which exports under a hold name which keys.
+func heldKeys(l exportops.Locator, rows []exportops.Candidate) map[string][]string {
+	var keys map[string][]string
+	for _, c := range rows {
+		if !c.Held || c.FileURL == nil {
+			continue
+		}
+		for key := range keysOf(l, exportops.KeyRow{UserID: c.UserID, FileURL: *c.FileURL}) {
+			if keys == nil {
+				keys = map[string][]string{}
+			}
+			keys[key] = append(keys[key], c.ExportID)
+		}
+	}
+	return keys
 }
 
 // decideOne decides from the row and the ledger alone.
@@ -63,7 +83,7 @@ func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
 	}
 	at := p.locator.Resolve(c.FileURL, c.UserID)
 	switch {
-	case at.NoFile:
+	case at.NoFile && !c.Held:
 		return exportops.Decision{Verdict: exportops.Expire}
 	case c.Prior != nil && c.Prior.State == exportops.DeletionClaimed:
 		if p.run != "" && c.Prior.RunID == p.run {
@@ -74,6 +94,8 @@ func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
 		return pass(becauseFailed)
 	case p.changed(c):
 		return pass(becauseNotDue)
+	case c.Held: // what this run has counted already comes before
+		return pass(becauseHeld)
 	case c.Prior != nil && c.Prior.State == exportops.DeletionQuarantined:
 		return pass(becauseQuarantined)
 	case at.Refused != "":
@@ -95,9 +117,9 @@ func (p *planner) changed(c exportops.Candidate) bool {
 }
 
 // keepsAlive reports whether a row that names the same file forbids its
-// deletion: it is in progress, or completed and not due itself.
+// deletion: it is under a hold, in progress, or completed and not due itself.
 func (p *planner) keepsAlive(other exportops.Candidate) bool {
-	if other.Status.InProgress() {
+	if other.Held || other.Status.InProgress() {
 		return true
 	}
 	if other.Status != exportops.Completed {

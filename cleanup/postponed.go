@@ -41,15 +41,16 @@ func (r *fileRun) drainPostponed(ctx context.Context) (bool, error) {
 // claimExactly claims one batch of exports whose keys differ, with the rows
 // that share them read again in the same transaction.
 func (r *fileRun) claimExactly(ctx context.Context, l *look, batch []postponed) error {
-	if err := l.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
-		return reading(ctx, "look for shared files", err)
+	for {
+		if err := l.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
+			return reading(ctx, "look for shared files", err)
+		}
+		ids, watch := l.names(batch)
+		page, err := r.claim(ctx, exportops.ClaimRequest{ExportIDs: ids, Watch: watch, HoldsSeen: l.holds, Decide: l.decide})
+		if err != nil || !page.Unseen {
+			return err
+		}
 	}
-	ids, watch := l.names(batch)
-	_, err := r.claim(ctx, exportops.ClaimRequest{
-		ExportIDs: ids, Watch: watch,
-		Decide: func(page, others []exportops.Candidate) []exportops.Decision { return l.decide(page, others) },
-	})
-	return err
 }
 
 func without(list, gone []postponed) []postponed {

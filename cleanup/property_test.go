@@ -38,6 +38,7 @@ type modelRow struct {
 	status   exportops.Status
 	key      string // "" for none
 	refused  bool
+	held     bool
 	expires  string // past, future, never, unreadable, implausible
 	old      bool   // created before the cut of a cleanup by age
 	failures int
@@ -46,7 +47,7 @@ type modelRow struct {
 // outcome counts what a run ought to say. Which of several rows with one file
 // gets the credit is not fixed, nor who was first after a crash.
 type outcome struct {
-	Found, Gone, NoFile, Failed, Shared, Implausible, Quarantined, Updated, Would, Changed, InFlight, Remaining int64
+	Found, Gone, NoFile, Failed, Shared, Held, Implausible, Quarantined, Updated, Would, Changed, InFlight, Remaining int64
 }
 
 func (r *modelRow) expired() bool { return r.status == exportops.Completed && r.expires == "past" }
@@ -74,10 +75,16 @@ func (m *model) kept(r *modelRow) bool {
 	return false
 }
 
+// keptByHold reports whether another row under a hold names the file.
+func (m *model) keptByHold(r *modelRow) bool {
+	return slices.ContainsFunc(m.rows, func(o *modelRow) bool { return o != r && o.key == r.key && !o.refused && o.held })
+}
+
 // claims reports whether a run will ask storage to delete anything.
 func (m *model) claims() bool {
 	return slices.ContainsFunc(m.rows, func(r *modelRow) bool {
-		return m.due(r) && r.key != "" && !r.refused && r.failures < exportops.QuarantineAfter && !m.kept(r)
+		return m.due(r) && r.key != "" && !r.refused && r.failures < exportops.QuarantineAfter && !m.kept(r) &&
+			!r.held && !m.keptByHold(r)
 	})
 }
 
@@ -96,6 +103,8 @@ func (m *model) run(dry bool) (o outcome) {
 			o.Implausible++
 		case !m.due(r):
 			o.Found--
+		case r.held:
+			o.Held++
 		case r.key == "" && !r.refused:
 			o.NoFile++
 			gone = append(gone, r)
@@ -106,6 +115,8 @@ func (m *model) run(dry bool) (o outcome) {
 			if !dry {
 				r.failures++
 			}
+		case m.keptByHold(r):
+			o.Held++
 		case kept[r]:
 			o.Shared++
 		case dry:
@@ -131,7 +142,7 @@ func (m *model) run(dry bool) (o outcome) {
 
 func outcomeOf(r exportops.FileCleanupResult) outcome {
 	return outcome{
-		Found: r.TotalFound, Gone: r.DeletedCount + r.AlreadyAbsent, NoFile: r.NoFile, Failed: r.FailedCount, Shared: r.Shared,
+		Found: r.TotalFound, Gone: r.DeletedCount + r.AlreadyAbsent, NoFile: r.NoFile, Failed: r.FailedCount, Shared: r.Shared, Held: r.Held,
 		Implausible: r.Implausible, Quarantined: r.Quarantined, Updated: r.LogsUpdated, Would: r.WouldDelete,
 		Changed: r.Changed, InFlight: r.InFlight, Remaining: r.Remaining,
 	}
@@ -196,6 +207,10 @@ func TestCleanupsEqualAModel(t *testing.T) {
 			r, mr := drawRow(t, w, n)
 			w.Insert(r)
 			m.rows = append(m.rows, mr)
+			if mr.held = rapid.IntRange(0, 9).Draw(t, "held") == 0; mr.held {
+				_, err := w.Store.PlaceHold(t.Context(), holdOn(mr.id), w.Locator)
+				w.Must(err)
+			}
 			if mr.key == "" || m.files[mr.key] {
 				continue
 			}

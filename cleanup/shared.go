@@ -13,6 +13,13 @@ import (
 // KeyReader yields the rows that may keep a file alive.
 type KeyReader interface {
 	KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exportops.KeyRow, error]
+	HoldReader
+}
+
+// HoldReader yields the rows that a hold keeps, with their files.
+type HoldReader interface {
+	LastHold(ctx context.Context) (int64, error)
+	HeldRows(ctx context.Context, after int64) iter.Seq2[exportops.KeyRow, error]
 }
 
 // sharedKeys knows which keys a row other than a candidate may name. It holds
@@ -26,6 +33,7 @@ type sharedKeys struct {
 	named [256][]uint32
 	fresh map[uint32]struct{} // named by a row that may have come since
 	since exportops.Time
+	holds int64 // the last hold whose rows are among them
 }
 
 // freshMargin is how much older than the last look a row's timestamp may be
@@ -35,9 +43,9 @@ const freshMargin = 5 * time.Minute
 // readSharedKeys reads all rows that may keep a file alive. Where candidates are
 // such rows themselves, a key counts as shared when it is named twice.
 func readSharedKeys(ctx context.Context, r KeyReader, l exportops.Locator, m exportops.Mode, now exportops.Time) (
-	*sharedKeys, error,
+	s *sharedKeys, err error,
 ) {
-	s := &sharedKeys{
+	s = &sharedKeys{
 		seed: maphash.MakeSeed(), locator: l, fresh: map[uint32]struct{}{},
 		since: exportops.At(now.Add(-freshMargin)),
 	}
@@ -45,19 +53,48 @@ func readSharedKeys(ctx context.Context, r KeyReader, l exportops.Locator, m exp
 		if err != nil {
 			return nil, err
 		}
-		for key := range s.keys(row) {
-			h := s.hash(key)
-			s.named[h>>24] = append(s.named[h>>24], h)
+		s.name(row)
+	}
+	if m == exportops.ByExpiry || m == exportops.ByAge {
+		for i, p := range s.named {
+			slices.Sort(p)
+			s.named[i] = repeated(p)
 		}
+	}
+	// A row under a hold keeps its file whatever it says of itself.
+	s.holds, err = newlyHeld(ctx, r, 0, s.name)
+	if err != nil {
+		return nil, err
 	}
 	for i, p := range s.named {
 		slices.Sort(p)
-		if m == exportops.ByExpiry || m == exportops.ByAge {
-			p = repeated(p)
-		}
 		s.named[i] = slices.Clone(slices.Compact(p)) // lets go of what was too long
 	}
 	return s, nil
+}
+
+// name takes in what a row names when the run begins.
+func (s *sharedKeys) name(row exportops.KeyRow) {
+	for key := range s.keys(row) {
+		h := s.hash(key)
+		s.named[h>>24] = append(s.named[h>>24], h)
+	}
+}
+
+// newlyHeld hands on the rows of holds that were placed after one, and returns
+// the last.
+func newlyHeld(ctx context.Context, r KeyReader, after int64, take func(exportops.KeyRow)) (int64, error) {
+	last, err := r.LastHold(ctx)
+	if err != nil || last <= after {
+		return after, err
+	}
+	for row, err := range r.HeldRows(ctx, after) {
+		if err != nil {
+			return after, err
+		}
+		take(row)
+	}
+	return last, nil
 }
 
 // repeated keeps what a sorted list holds more than once.
@@ -71,18 +108,22 @@ func repeated(sorted []uint32) []uint32 {
 	return kept
 }
 
-// topUp takes in the rows that came since the last look.
-func (s *sharedKeys) topUp(ctx context.Context, r KeyReader, now exportops.Time) error {
-	for row, err := range r.KeyRows(ctx, s.since) {
-		if err != nil {
-			return err
-		}
+// topUp takes in the rows that came, or came under a hold, since the last look.
+func (s *sharedKeys) topUp(ctx context.Context, r KeyReader, now exportops.Time) (err error) {
+	add := func(row exportops.KeyRow) {
 		for key := range s.keys(row) {
 			s.fresh[s.hash(key)] = struct{}{}
 		}
 	}
+	for row, err := range r.KeyRows(ctx, s.since) {
+		if err != nil {
+			return err
+		}
+		add(row)
+	}
 	s.since = exportops.At(now.Add(-freshMargin))
-	return nil
+	s.holds, err = newlyHeld(ctx, r, s.holds, add)
+	return err
 }
 
 // has reports whether another row may name the key.

@@ -59,7 +59,7 @@ func byAge(hours int) func(*jobs.Request) { return func(r *jobs.Request) { r.Ret
 
 func wantSum(t testing.TB, r exportops.FileCleanupResult) {
 	t.Helper()
-	sum := r.DeletedCount + r.FailedCount + r.AlreadyAbsent + r.NoFile + r.Changed + r.Shared + r.Implausible +
+	sum := r.DeletedCount + r.FailedCount + r.AlreadyAbsent + r.NoFile + r.Changed + r.Shared + r.Held + r.Implausible +
 		r.Quarantined + r.InFlight + r.WouldDelete + r.Remaining
 	if r.TotalFound != sum {
 		t.Errorf("total_found is %d, and its parts add up to %d: %+v", r.TotalFound, sum, r)
@@ -80,6 +80,7 @@ func counts(r exportops.FileCleanupResult) string {
 		{"failed", r.FailedCount},
 		{"changed", r.Changed},
 		{"shared", r.Shared},
+		{"held", r.Held},
 		{"implausible", r.Implausible},
 		{"quarantined", r.Quarantined},
 		{"in_flight", r.InFlight},

@@ -18,6 +18,7 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.Status]():     values(exportops.Statuses...),
 	reflect.TypeFor[exportops.CountRange](): values(exportops.CountRanges...),
 	reflect.TypeFor[exportops.Period]():     values(exportops.Hourly, exportops.Daily),
+	reflect.TypeFor[exportops.HoldScope]():  values(exportops.HoldScopes...),
 	reflect.TypeFor[exportops.Job](): values(
 		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser),
 	reflect.TypeFor[exportops.RunState](): values(
@@ -41,7 +42,7 @@ func (s *server) completeSchemas() error {
 	delete(registry.Map(), "ErrorModel") // huma's own errors, which are translated
 	delete(registry.Map(), "ErrorDetail")
 	for name, schema := range registry.Map() {
-		if name != "NewExport" && name != "ExportUpdate" && name != "MetricBody" {
+		if name != "NewExport" && name != "ExportUpdate" && name != "MetricBody" && name != "NewHold" {
 			schema.AdditionalProperties = nil
 		}
 		if t := registry.TypeFromRef(schemaPrefix + name); t.Kind() == reflect.Struct {
@@ -110,6 +111,11 @@ var descriptions = map[string]string{
 	"Export.expires_at":                         "When the file may be deleted; null means never",
 	"Export.error_message":                      "Set when failed; by habit ErrorType: detail",
 	"Export.downloaded_count":                   "0 where the table does not count downloads",
+	"Hold.id":                                   "A later hold has a greater one",
+	"Hold.subject":                              "An export, a user, or empty for all",
+	"Hold.released_at":                          "null while it is active",
+	"Hold.row_only":                             "The file was gone when the hold was placed",
+	"Hold.under_way":                            "Files claimed before a hold on everything; their deletion may still come to its end",
 	"Run.slot":                                  "The scheduled time that the run stands for",
 	"Run.params":                                "What was asked for beside the defaults; users appear as digests",
 	"Run.forced":                                "A guard was overridden",
@@ -144,6 +150,7 @@ var descriptions = map[string]string{
 	"FileCleanupResult.logs_updated":            "Rows that now say expired",
 	"FileCleanupResult.changed":                 "Row or file was changed meanwhile; left alone",
 	"FileCleanupResult.kept_shared":             "A live export names the same file",
+	"FileCleanupResult.kept_held":               "A hold covers it, or another row that names its file",
 	"FileCleanupResult.implausible":             "Expire before they were created; left alone",
 	"FileCleanupResult.quarantined":             "Failed five runs in a row; no longer counted as failed",
 	"FileCleanupResult.in_flight":               "Claimed by another run",
@@ -156,6 +163,7 @@ var descriptions = map[string]string{
 	"LogCleanupResult.deleted_count":            "Rows deleted",
 	"LogCleanupResult.kept_in_progress":         "Exports that are not finished",
 	"LogCleanupResult.kept_file_may_exist":      "Rows whose file is not confirmed gone",
+	"LogCleanupResult.kept_held":                "A hold covers them",
 	"LogCleanupResult.remaining":                "Left for the next run",
 	"LogCleanupResult.files_deleted":            "Files of rows that said expired without a confirmation",
 	"LogCleanupResult.errors":                   "The first 100",

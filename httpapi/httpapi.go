@@ -64,6 +64,7 @@ type Options struct {
 	Logs     Logs
 	Erasures Erasures
 	Jobs     Jobs
+	Holds    Holds
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
 	Ready func(context.Context) error
@@ -98,7 +99,7 @@ type server struct {
 // New returns the handler of every route. It is KindInvalid when the options
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
-	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Jobs == nil || o.Ready == nil {
+	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Ready == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -148,6 +149,7 @@ func (s *server) routes() {
 	s.summaryRoutes()
 	s.runRoutes()
 	s.userRoutes()
+	s.holdRoutes()
 	s.healthRoutes()
 }
 

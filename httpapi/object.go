@@ -50,6 +50,8 @@ func wanted(t reflect.Type) string {
 		return "a JSON value"
 	case t.Kind() == reflect.String:
 		return "a string"
+	case t.Kind() == reflect.Bool:
+		return "true or false"
 	case t.Kind() == reflect.Int64:
 		return "a whole number"
 	}

@@ -18,6 +18,7 @@ const (
 	tagExports = "exports"
 	tagRuns    = "runs"
 	tagUsers   = "users"
+	tagHolds   = "holds"
 	tagHealth  = "health"
 )
 
@@ -49,6 +50,7 @@ func (s *server) apiConfig() huma.Config {
 				{Name: tagExports, Description: "The export log, for applications that do not write the table themselves."},
 				{Name: tagRuns, Description: "What the jobs did and would do."},
 				{Name: tagUsers, Description: "What concerns one person."},
+				{Name: tagHolds, Description: "Legal holds: what must not be deleted."},
 				{Name: tagHealth, Description: "For load balancers and supervisors; no credential is needed."},
 			},
 		},

@@ -29,6 +29,9 @@ var contract = map[string][]string{
 	"DELETE /api/v1/users/{user_id}/export-logs": {"dry_run", "force"},
 	"POST /api/v1/users/{user_id}/erasure":       {"dry_run", "force"},
 	"GET /api/v1/erasures":                       {"limit", "cursor"},
+	"POST /api/v1/holds":                         nil,
+	"GET /api/v1/holds":                          {"all", "limit", "cursor"},
+	"DELETE /api/v1/holds/{id}":                  {"released_by"},
 	"GET /healthz":                               nil,
 	"GET /readyz":                                nil,
 }
@@ -152,7 +155,7 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 func TestBodiesAreStrictAndAnswersMayGrow(t *testing.T) {
 	d, text := describe(t, serve(t, options()))
 	for name, schema := range d.Components.Schemas {
-		strict := name == "NewExport" || name == "ExportUpdate" || name == "MetricBody"
+		strict := name == "NewExport" || name == "ExportUpdate" || name == "MetricBody" || name == "NewHold"
 		if _, closed := schema["additionalProperties"]; closed != strict {
 			t.Errorf("%s: additionalProperties is set: %v", name, closed)
 		}

@@ -162,7 +162,7 @@ func (s stub) CreateExport(_ context.Context, e exportops.Export) (exportops.Exp
 // options are those of a server that works and has a secret for every scope.
 func options() httpapi.Options {
 	return httpapi.Options{
-		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Jobs: &fakeJobs{run: succeed},
+		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Holds: &fakeHolds{}, Jobs: &fakeJobs{run: succeed},
 		Ready: func(context.Context) error { return nil },
 		Secrets: httpapi.Secrets{
 			Cron: httpapi.Secret{Current: cronSecret}, Ingest: httpapi.Secret{Current: ingestToken},

@@ -12,8 +12,8 @@ import (
 // maxLogCleanupGap is longer than two log cleanups are apart by default.
 const maxLogCleanupGap = 40 * 24 * time.Hour
 
-// forget deletes records of our own that are kept no longer: old runs, and
-// entries of the ledger whose log row has been gone for as long. When a row
+// forget deletes records of our own that are kept no longer: old runs, holds
+// that were released, and entries of the ledger whose log row has been gone for as long. When a row
 // went is not recorded; it cannot have been later than the retention and the
 // next log cleanup after its export ended.
 func (r *Runner) forget(ctx context.Context, w cleanup.Work) error {
@@ -29,6 +29,12 @@ func (r *Runner) forget(ctx context.Context, w cleanup.Work) error {
 		var err error
 		if n, err = r.Store.ForgetRuns(ctx, checkpoint(), runs, page); err != nil {
 			return fmt.Errorf("delete old runs: %w", err)
+		}
+	}
+	for n := int64(page); n == page && !ended(); {
+		var err error
+		if n, err = r.Store.ForgetHolds(ctx, checkpoint(), runs, page); err != nil {
+			return fmt.Errorf("delete holds released long ago: %w", err)
 		}
 	}
 	for last, more := int64(0), true; more && !ended(); more = last != 0 {

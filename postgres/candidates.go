@@ -13,9 +13,10 @@ import (
 
 // candidateColumns reads rows that any program may have written, with the
 // ledger's entry for the same generation of the row.
-const candidateColumns = `
+var candidateColumns = `
 	coalesce(e.id::text, ''), coalesce(e.export_id::text, ''), coalesce(e.user_id::text, ''), coalesce(e.status::text, ''),
 	e.file_url, e.expires_at::text, coalesce(e.created_at::text, ''), coalesce(e.timestamp::text, ''), e.file_size,
+	` + heldBy("e.export_id", "e.user_id") + `,
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
 
 const candidateFrom = `
@@ -145,7 +146,7 @@ func scanCandidate(row pgx.Row, more ...any) (c candidateRow, err error) {
 	var attempts, failures *int
 	into := append([]any{
 		&c.ID, &c.ExportID, &c.UserID, (*string)(&c.Status), &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.timestamp,
-		&c.FileSize, &id, &state, &attempts, &failures, &reason, &run,
+		&c.FileSize, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
 	}, more...)
 	if err := row.Scan(into...); err != nil {
 		return c, err

@@ -61,7 +61,15 @@ func (s *Store) claimPage(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint
 	if err != nil {
 		return err
 	}
-	page.Decisions = r.Decide(page.Candidates, others)
+	held, many, err := s.unseenRows(ctx, tx, r.HoldsSeen)
+	if err != nil {
+		return err
+	}
+	if many {
+		*page = exportops.ClaimPage{Unseen: true}
+		return nil
+	}
+	page.Decisions = r.Decide(page.Candidates, append(others, held...))
 	if len(page.Decisions) != len(page.Candidates) {
 		return fmt.Errorf("%d decisions about %d candidates", len(page.Decisions), len(page.Candidates))
 	}

@@ -162,6 +162,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	name("Scrub")
 	no(s.Scrub(ctx))
 	exerciseArchives(t, s, name, c)
+	exerciseHolds(t, s, c, name)
 	name("LogStatistics")
 	_, err = s.LogStatistics(ctx, now)
 	no(err)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"iter"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/exportops/exportops"
 )
 
@@ -23,8 +21,5 @@ func (s *Store) KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exp
 		query += ` AND e.timestamp >= $1::timestamptz`
 		args = append(args, since.String())
 	}
-	return stream(ctx, s, "read keys", query, args, func(rows pgx.Rows) (k exportops.KeyRow, says bool, err error) {
-		err = rows.Scan(&k.ExportID, &k.UserID, (*string)(&k.Status), &k.FileURL)
-		return k, true, err
-	})
+	return stream(ctx, s, "read keys", query, args, scanKeyRow)
 }

@@ -66,7 +66,9 @@ func (d *logDeletion) run(ctx context.Context) error {
 	if err := d.shareHolds(ctx, d.tx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{d.lockSame, d.dropClaimed, d.lockHours, d.dropUncounted, d.last, d.delete} {
+	for _, step := range []func(context.Context) error{
+		d.lockSame, d.dropHeld, d.dropClaimed, d.lockHours, d.dropUncounted, d.last, d.delete,
+	} {
 		if step == nil {
 			continue
 		}

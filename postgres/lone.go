@@ -12,9 +12,10 @@ import (
 
 // loneMetric says of an outcome m that it finished, that no row stands for its
 // export, and that the rollup of its hour holds it.
-const loneMetric = `m.outcome AND m.status IN ('completed', 'failed')
+var loneMetric = `m.outcome AND m.status IN ('completed', 'failed')
 	AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)
-	AND EXISTS (SELECT 1 FROM exportops.rollup_hours h WHERE h.start = m.counted_hour AND (h.clean OR h.sealed))`
+	AND EXISTS (SELECT 1 FROM exportops.rollup_hours h WHERE h.start = m.counted_hour AND (h.clean OR h.sealed))
+	AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`
 
 // DeleteLoneMetrics implements exportops.LogStore. It looks without a lock, and
 // judges again once the hours are locked.

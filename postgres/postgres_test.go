@@ -54,7 +54,7 @@ func (d *databases) empty(t testing.TB) string {
 		run(t, url, `TRUNCATE public.export_logs, exportops.export_metrics, exportops.rollup_hours, exportops.rollup_days,
 			exportops.rollups, exportops.rollup_users, exportops.rollup_errors, exportops.runs, exportops.run_keys,
 			exportops.schedules, exportops.deletions, exportops.workers, exportops.erasures, exportops.archives,
-			exportops.archive_rows RESTART IDENTITY`)
+			exportops.archive_rows, exportops.holds RESTART IDENTITY`)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.free = append(d.free, url)

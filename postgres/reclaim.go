@@ -28,6 +28,13 @@ func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
 ) (open []exportops.OpenClaim, resumed []bool, err error) {
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
+			if err := s.shareHolds(ctx, tx); err != nil {
+				return err
+			}
+			open, resumed = nil, nil
+			if paused, err := pausedIn(ctx, tx); err != nil || paused {
+				return err
+			}
 			if open, err = s.openClaims(ctx, tx, c, limit); err != nil {
 				return err
 			}

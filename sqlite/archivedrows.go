@@ -89,6 +89,9 @@ func (s *Store) DeleteArchived(ctx context.Context, c exportops.Checkpoint, id i
 		if err != nil {
 			return err
 		}
+		if err := dropHeld(ctx, tx, same, unchanged); err != nil {
+			return err
+		}
 		var going []exportops.LogRow
 		for i, r := range same {
 			if unchanged[i] {

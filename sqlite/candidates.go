@@ -24,10 +24,11 @@ const readable = `GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0
 // value of another type must not stop the others. The ledger's entry for the
 // same generation of the row comes with it. A column that was declared as a time
 // would be parsed by the driver: the casts keep what is stored as it is.
-const candidateColumns = `
+var candidateColumns = `
 	e.{row}, coalesce(e.id, ''), coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''),
 	CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
 	iif(typeof(e.file_size) = 'integer', e.file_size, NULL),
+	` + heldBy("e.export_id", "e.user_id") + `,
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
 
 const candidateFrom = `
@@ -225,7 +226,7 @@ func scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidate, row any,
 	var attempts, failures sql.NullInt64
 	into := append([]any{
 		&row, &c.ID, &c.ExportID, &c.UserID, &c.Status, &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.Timestamp,
-		&c.FileSize, &id, &state, &attempts, &failures, &reason, &run,
+		&c.FileSize, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
 	}, more...)
 	if err := rows.Scan(into...); err != nil {
 		return c, nil, err
@@ -274,25 +275,5 @@ func (s *Store) KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exp
 			WHERE timestamp >= ? AND +status IN ('completed', 'queued', 'processing') AND file_url > ''`
 		args = append(args, since.String())
 	}
-	return func(yield func(exportops.KeyRow, error) bool) {
-		rows, err := s.read.QueryContext(ctx, s.sql(query), args...)
-		if err != nil {
-			yield(exportops.KeyRow{}, s.explain(err))
-			return
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var k exportops.KeyRow
-			if err := rows.Scan(&k.ExportID, &k.UserID, &k.Status, &k.FileURL); err != nil {
-				yield(k, s.explain(err))
-				return
-			}
-			if !yield(k, nil) {
-				return
-			}
-		}
-		if err := rows.Err(); err != nil {
-			yield(exportops.KeyRow{}, s.explain(err))
-		}
-	}
+	return s.keyRows(ctx, s.read, query, args...)
 }

@@ -11,9 +11,10 @@ import (
 
 // loneMetric says of an outcome m that it finished, that no row stands for its
 // export, and that the rollup of its hour holds it.
-const loneMetric = `m.outcome = 1 AND m.status IN ` + finished + `
+var loneMetric = `m.outcome = 1 AND m.status IN ` + finished + `
 	AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)
-	AND EXISTS (SELECT 1 FROM exportops_rollup_hours h WHERE h.start = m.counted_hour AND (h.clean = 1 OR h.sealed = 1))`
+	AND EXISTS (SELECT 1 FROM exportops_rollup_hours h WHERE h.start = m.counted_hour AND (h.clean = 1 OR h.sealed = 1))
+	AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`
 
 // DeleteLoneMetrics implements exportops.LogStore. It looks without the write
 // lock, and judges again under it.

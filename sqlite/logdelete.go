@@ -23,6 +23,9 @@ func (s *Store) DeleteLogRows(ctx context.Context, c exportops.Checkpoint, rows 
 		if out.Gone, err = s.unchanged(ctx, tx, rows); err != nil {
 			return err
 		}
+		if err := dropHeld(ctx, tx, rows, out.Gone); err != nil {
+			return err
+		}
 		var going []exportops.LogRow
 		for i, r := range rows {
 			if out.Gone[i] {

@@ -32,6 +32,9 @@ func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
 	resume func(exportops.OpenClaim) bool,
 ) (open []exportops.OpenClaim, resumed []bool, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
+		if paused, err := pausedIn(ctx, tx); err != nil || paused {
+			return err
+		}
 		if open, err = s.openClaims(ctx, tx, c, limit); err != nil {
 			return err
 		}

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("deletions", func(t *testing.T) { testDeletions(t, open) })
 	t.Run("logs", func(t *testing.T) { testLogs(t, open) })
 	t.Run("archives", func(t *testing.T) { testArchives(t, open) })
+	t.Run("holds", func(t *testing.T) { testHolds(t, open) })
 	t.Run("forget", func(t *testing.T) { testForget(t, open) })
 	t.Run("erasures", func(t *testing.T) { testErasures(t, open) })
 }

@@ -46,6 +46,7 @@ type cli struct {
 	Check     checkCmd     `cmd:"" help:"Test the cron endpoints of a running server."`
 	Version   versionCmd   `cmd:"" help:"Show the version."`
 	Archive   archiveCmd   `cmd:"" help:"List, verify, search and restore archives of log rows."`
+	Hold      holdCmd      `cmd:"" help:"Place, list and release legal holds."`
 }
 
 func main() {

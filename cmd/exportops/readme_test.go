@@ -86,6 +86,28 @@ func TestREADME(t *testing.T) {
 	}
 }
 
+// TestHoldsPage runs the commands of the page about legal holds.
+func TestHoldsPage(t *testing.T) {
+	program, err := exec.LookPath("exportops")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(program, filepath.Join(dir, "bin", "exportops")); err != nil {
+		t.Fatal(err)
+	}
+	commands := strings.Join(blocks(t, "../../docs/holds.md", "sh"), "")
+	said := run(t, dir, "mkdir exports\n./bin/exportops migrate\n"+commands)
+	for _, want := range []string{`"scope":"user"`, `"scope":"all"`, `"kept_held":0`, `"released_by":"operations"`} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the commands did not say %q:\n%s", want, said)
+		}
+	}
+}
+
 func run(t *testing.T, dir, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -124,7 +124,7 @@ func (e *env) drawFiles(r *exportops.FileCleanupResult) {
 	}
 	e.table(title, nil, counts(
 		"found", r.TotalFound, "deleted", r.DeletedCount, "failed", r.FailedCount, "would be deleted", r.WouldDelete, "already absent", r.AlreadyAbsent,
-		"without a file", r.NoFile, "changed meanwhile", r.Changed, "file shared with a live export", r.Shared,
+		"without a file", r.NoFile, "changed meanwhile", r.Changed, "file shared with a live export", r.Shared, "kept: held", r.Held,
 		"implausible expiry", r.Implausible, "quarantined", r.Quarantined, "claimed by another run", r.InFlight,
 		"remaining", r.Remaining, "rows expired", r.LogsUpdated,
 	))
