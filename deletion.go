@@ -233,9 +233,11 @@ type DeletionStore interface {
 
 // DeletionFilter selects ledger entries. Zero fields do not filter.
 type DeletionFilter struct {
+	ID       int64
 	ExportID string
 	RunID    string
 	State    DeletionState
+	From, To Time  // claimed at or after From, and before To
 	Before   int64 // entries with a smaller id, for paging
 	Limit    int
 }

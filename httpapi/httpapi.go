@@ -43,6 +43,11 @@ type Logs interface {
 	LogStatistics(ctx context.Context, cut exportops.Time) (exportops.LogStatistics, error)
 }
 
+// Deletions reads the deletion ledger; exportops.DeletionStore satisfies it.
+type Deletions interface {
+	exportops.DeletionReader
+}
+
 // Jobs runs jobs.
 type Jobs interface {
 	Run(ctx context.Context, r jobs.Request) (jobs.Answer, error)
@@ -51,13 +56,15 @@ type Jobs interface {
 // DefaultBudget is how long a job may work within one request.
 const DefaultBudget = 50 * time.Second
 
-// Options is what the API is made of. The first six fields are required.
+// Options is what the API is made of. The first seven fields are required.
 type Options struct {
 	Metrics Metrics
 	Exports exportops.ExportStore
 	Runs    Runs
 	Logs    Logs
 	Jobs    Jobs
+	// Deletions is the ledger.
+	Deletions Deletions
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
 	Ready func(context.Context) error
@@ -92,7 +99,7 @@ type server struct {
 // New returns the handler of every route. It is KindInvalid when the options
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
-	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Jobs == nil || o.Ready == nil {
+	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Jobs == nil || o.Deletions == nil || o.Ready == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -141,6 +148,7 @@ func (s *server) routes() {
 	s.metricRoutes()
 	s.summaryRoutes()
 	s.runRoutes()
+	s.deletionRoutes()
 	s.userRoutes()
 	s.healthRoutes()
 }

@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,4 +80,37 @@ func TestRuns(t *testing.T) {
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs/1", token: readToken}.send(h), 400, "path.id")
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?job=cleanup", token: readToken}.send(h), 400, "query.job")
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?cursor=bad", token: readToken}.send(h), 400, "query.cursor")
+}
+
+func TestDeletions(t *testing.T) {
+	entry := exportops.Deletion{
+		ID: 7, ExportID: exportID, UserID: userID, Mode: exportops.ByExpiry, State: exportops.DeletionFailed, Store: "file:///srv",
+		Bucket: "exports", Key: "a.csv", FileURL: ptr("a.csv"), ExpiresAt: ptr(noon.String()), FileSize: ptr(int64(10)),
+		RowStatus: exportops.Completed, RunID: runID, Attempts: 2, Failures: 2, Error: "permission denied", ClaimedAt: noon, FinishedAt: &noon,
+	}
+	var asked exportops.DeletionFilter
+	o := options()
+	o.Deletions = stub{ledger: func(f exportops.DeletionFilter) ([]exportops.Deletion, error) {
+		if f.ID == 8 || f.Before == entry.ID {
+			return nil, nil
+		}
+		asked = f
+		return []exportops.Deletion{entry}, nil
+	}}
+	h := serve(t, o)
+	read := func(path string) *httptest.ResponseRecorder {
+		return request{method: http.MethodGet, path: "/api/v1/deletions" + path, token: readToken}.send(h)
+	}
+	golden(t, "deletions/one", read("/7"))
+	golden(t, "deletions/list", read("?limit=1&state=failed&cursor=9&run_id="+runID+"&from=2025-10-31T00:00:00Z&export_id="+strings.ToUpper(exportID)))
+	want := exportops.DeletionFilter{ExportID: exportID, RunID: runID, State: exportops.DeletionFailed, From: exportops.At(noon.Add(-12 * time.Hour)), Before: 9, Limit: 1}
+	if asked != want {
+		t.Errorf("asked for %+v", asked)
+	}
+	wantProblem(t, read("/8"), 404, "no entry 8")
+	wantProblem(t, read("/x"), 400, "path.id")
+	wantProblem(t, read("?state=gone"), 400, "query.state")
+	wantProblem(t, read("?cursor=gone"), 400, "query.cursor")
+	wantProblem(t, read("?run_id=gone"), 400, "query.run_id")
+	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/deletions", token: ingestToken}.send(h), 401, "credential")
 }

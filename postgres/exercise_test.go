@@ -114,7 +114,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		"": {}, " of an export": {ExportID: ids[0]}, " of a run": {RunID: fence.RunID}, " open": {State: exportops.DeletionClaimed},
 		" open before": {State: exportops.DeletionClaimed, Before: 5}, " deleted": {State: exportops.DeletionDone},
 		" failed": {State: exportops.DeletionFailed}, " quarantined": {State: exportops.DeletionQuarantined},
-		" of an export and run": {ExportID: ids[0], RunID: fence.RunID},
+		" of an export and run": {ExportID: ids[0], RunID: fence.RunID}, " by id": {ID: 2}, " between": {From: ago(time.Hour), To: now},
 	} {
 		name("Deletions" + what)
 		_, err := s.Deletions(ctx, f)

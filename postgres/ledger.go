@@ -42,6 +42,8 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	id := "d.id"
 	switch {
+	case f.ID != 0:
+		and(`d.id = ?`, f.ID)
 	case f.ExportID != "":
 		id = "d.id + 0" // or the planner may walk through all entries to have them in order
 		and(`d.export_id = ?::uuid`, userArg(f.ExportID))
@@ -59,6 +61,12 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	if f.RunID != "" {
 		and(`d.run_id = ?`, f.RunID)
+	}
+	if !f.From.IsZero() {
+		and(`d.claimed_at >= ?::timestamptz`, f.From.String())
+	}
+	if !f.To.IsZero() {
+		and(`d.claimed_at < ?::timestamptz`, f.To.String())
 	}
 	if f.Before != 0 {
 		and(id+` < ?`, f.Before)

@@ -90,6 +90,8 @@ var mainIndexes = map[string]string{
 var wholeTables = map[string]string{
 	"Deletions":          "the newest first, until the page is full",
 	"Deletions deleted":  "what nearly all entries are",
+	"Deletions between":  "likewise; ids are nearly in the order of time",
+	"Deletions by id":    "by its number",
 	"Deletions of a run": "a run's entries lie together; an index would cost every claim",
 	"Runs":               "the newest first, until the page is full; there are a few thousand",
 	"Runs of a job":      "a few thousand",

@@ -117,6 +117,8 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	id := "d.id"
 	switch {
+	case f.ID != 0:
+		and(`d.id = ?`, f.ID)
 	case f.ExportID != "":
 		and(`d.export_id = ?`, f.ExportID)
 		if f.State != "" {
@@ -132,6 +134,12 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	if f.RunID != "" {
 		and(`+d.run_id = ?`, f.RunID)
+	}
+	if !f.From.IsZero() {
+		and(`d.claimed_at >= ?`, f.From.String())
+	}
+	if !f.To.IsZero() {
+		and(`d.claimed_at < ?`, f.To.String())
 	}
 	if f.Before != 0 {
 		and(id+` < ?`, f.Before)
