@@ -200,6 +200,7 @@ type KeyRow struct {
 
 // DeletionStore keeps the ledger and claims files for deletion.
 type DeletionStore interface {
+	ChainStore
 	// Candidates reads a page without claiming anything, with the cursor of the
 	// next page, "" after the last.
 	Candidates(ctx context.Context, s Selection, after Cursor, limit int) ([]Candidate, Cursor, error)
@@ -223,10 +224,11 @@ type DeletionStore interface {
 	// KeyRows yields rows that are completed or in progress and name a file;
 	// with since set, only those whose timestamp is not before it.
 	KeyRows(ctx context.Context, since Time) iter.Seq2[KeyRow, error]
-	// ForgetDeletions deletes entries that ended before the given time and whose
-	// log row is gone: of a page by id, after the given one. It returns how many,
-	// and the id to go on after, 0 at the end.
-	ForgetDeletions(ctx context.Context, c Checkpoint, before Time, after int64, limit int) (n, last int64, err error)
+	// ForgetDeletions deletes entries that ended before the given time and whose log
+	// row is gone: whole days of the chain, from its beginning, up to the first that
+	// has another entry, and never the last. It deletes at most limit entries and
+	// returns how many; more says that it is to be called again.
+	ForgetDeletions(ctx context.Context, c Checkpoint, before Time, limit int) (n int64, more bool, err error)
 	// Deletions returns ledger entries, newest first.
 	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
 }

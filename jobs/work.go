@@ -130,6 +130,9 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 			result.Files = &exportops.FileCleanupResult{}
 		}
 		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
+		if err == nil {
+			err = r.chain(ctx, work)
+		}
 		return filesEnding(result.Files), err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		if result.Logs == nil {
@@ -139,6 +142,9 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 			return logsEnding(result.Logs), err
 		}
 		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
+		if err == nil {
+			err = r.chain(ctx, work)
+		}
 		if err == nil && req.Job == exportops.LogCleanup {
 			err = r.forget(ctx, work)
 		}
@@ -148,6 +154,9 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		result.Rolls = &exportops.AggregateResult{}
 	}
 	err := r.aggregate(ctx, work.Deadline, result.Rolls)
+	if err == nil {
+		err = r.chain(ctx, work)
+	}
 	return rollsEnding(result.Rolls), err
 }
 

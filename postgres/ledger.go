@@ -88,37 +88,3 @@ func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) (out 
 	})
 	return out, err
 }
-
-// ForgetDeletions implements exportops.DeletionStore. Entries are looked for
-// before the transaction: the rows they belong to, once gone, do not come back.
-func (s *Store) ForgetDeletions(ctx context.Context, c exportops.Checkpoint, before exportops.Time,
-	after int64, limit int,
-) (n, last int64, err error) {
-	var ids []int64
-	err = s.reading(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, s.sql(`SELECT d.id FROM exportops.deletions d
-			WHERE d.id > $1 AND d.claimed_at < $2::timestamptz AND d.state <> 'claimed' AND d.finished_at < $2::timestamptz
-				AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = d.export_id)
-			ORDER BY d.id LIMIT $3`), after, before.String(), limit)
-		if err != nil {
-			return fmt.Errorf("look for old deletions: %w", err)
-		}
-		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
-		return err
-	})
-	if err != nil || len(ids) == 0 {
-		return 0, 0, err
-	}
-	err = s.fenced(ctx, c, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `DELETE FROM exportops.deletions WHERE id = ANY($1::bigint[]) AND state <> 'claimed'`, ids)
-		if err != nil {
-			return fmt.Errorf("forget deletions: %w", err)
-		}
-		n = tag.RowsAffected()
-		return nil
-	})
-	if len(ids) == limit {
-		last = ids[limit-1]
-	}
-	return n, last, err
-}

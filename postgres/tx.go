@@ -17,6 +17,7 @@ const (
 	lockKeys    = 0x65786f32 // with the hash of an Idempotency-Key
 	lockExports = 0x65786f33 // with a number that some exports share: who decides what they count as
 	lockSchema  = 0x65786f34 // whoever changes the schema
+	lockChain   = 0x65786f3a // whoever links entries of the ledger
 )
 
 // opening is what each transaction begins with, in one round trip: behind a

@@ -113,6 +113,22 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		_, err := s.Deletions(ctx, f)
 		no(err)
 	}
+	name("ChainDeletions")
+	_, _, err = s.ChainDeletions(ctx, c, 0, 100)
+	no(err)
+	name("ChainDays")
+	days, err := s.ChainDays(ctx)
+	no(err)
+	name("ChainLinks")
+	for _, err := range s.ChainLinks(ctx, days[0].Day) {
+		no(err)
+	}
+	name("Unchained")
+	_, err = s.Unchained(ctx)
+	no(err)
+	name("ForgetDeletions")
+	_, _, err = s.ForgetDeletions(ctx, c, now, 100)
+	no(err)
 	for what, sel := range map[string]exportops.LogSelection{"age": {Cut: now}, "user": {UserID: user}, "user and age": {UserID: user, Cut: now}} {
 		var after exportops.Cursor
 		for _, page := range []string{" first page", " next page"} {

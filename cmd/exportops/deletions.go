@@ -11,8 +11,9 @@ import (
 )
 
 type deletionsCmd struct {
-	List deletionsListCmd `cmd:"" default:"withargs" help:"List entries of the ledger, newest first."`
-	Show deletionsShowCmd `cmd:"" help:"Show one entry: what was deleted, why, by which run, and what comes next."`
+	List   deletionsListCmd   `cmd:"" default:"withargs" help:"List entries of the ledger, newest first."`
+	Show   deletionsShowCmd   `cmd:"" help:"Show one entry: what was deleted, why, by which run, and what comes next."`
+	Verify deletionsVerifyCmd `cmd:"" help:"Verify that no entry of the ledger was changed or taken away."`
 }
 
 type deletionsListCmd struct {
