@@ -55,6 +55,8 @@ type Deletion struct {
 	Error      string        `json:"error,omitempty"`
 	ClaimedAt  Time          `json:"claimed_at"`
 	FinishedAt *Time         `json:"finished_at"`
+	RetriedAt  *Time         `json:"retried_at,omitempty"` // when somebody had it tried again
+	RetriedBy  string        `json:"retried_by,omitempty"`
 }
 
 // Interrupted returns how many attempts ended without an outcome.
@@ -229,6 +231,9 @@ type DeletionStore interface {
 	// has another entry, and never the last. It deletes at most limit entries and
 	// returns how many; more says that it is to be called again.
 	ForgetDeletions(ctx context.Context, c Checkpoint, before Time, limit int) (n int64, more bool, err error)
+	// RetryDeletions makes those of the entries that failed or are quarantined
+	// eligible again, with no failure counted, and returns which.
+	RetryDeletions(ctx context.Context, ids []int64, by string, now Time) ([]int64, error)
 	// Deletions returns ledger entries, newest first.
 	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
 }

@@ -3,6 +3,7 @@ package exportops
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -32,6 +33,11 @@ func (d Deletion) NextStep() string {
 // DeletionReader reads the ledger.
 type DeletionReader interface {
 	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
+}
+
+// DeletionRetrier has entries tried again; see DeletionStore.
+type DeletionRetrier interface {
+	RetryDeletions(ctx context.Context, ids []int64, by string, now Time) ([]int64, error)
 }
 
 // DeletionPage returns a page of the ledger, newest first, and the cursor of the
@@ -84,4 +90,60 @@ func DeletionByID(ctx context.Context, r DeletionReader, id int64) (DeletionEntr
 // DeletionStates lists the states in the order in which they come about.
 var DeletionStates = []DeletionState{
 	DeletionClaimed, DeletionDone, DeletionAbsent, DeletionFailed, DeletionQuarantined, DeletionChanged,
+}
+
+// retryPage is how many entries one transaction makes eligible again.
+const retryPage = 500
+
+// RetryDeletions makes failed or quarantined entries eligible again: the next run
+// tries them as if they had not failed. Entries are named by number, or by state.
+// It returns how many. A named entry that is neither is KindConflict, one that is
+// not there KindNotFound, and nothing is changed then.
+func RetryDeletions(ctx context.Context, s interface {
+	DeletionReader
+	DeletionRetrier
+}, ids []int64, states []DeletionState, by string, now Time,
+) (int, error) {
+	for _, id := range ids {
+		d, err := DeletionByID(ctx, s, id)
+		switch {
+		case err != nil:
+			return 0, err
+		case d.State != DeletionFailed && d.State != DeletionQuarantined:
+			return 0, &Error{
+				Kind: KindConflict, Message: fmt.Sprintf("entry %d is %s: only what failed or is quarantined can be tried again", id, d.State),
+			}
+		}
+	}
+	total := 0
+	retry := func(ids []int64) error {
+		done, err := s.RetryDeletions(ctx, ids, by, now)
+		total += len(done)
+		return err
+	}
+	for list := range slices.Chunk(ids, retryPage) {
+		if err := retry(list); err != nil {
+			return total, err
+		}
+	}
+	// What is quarantined becomes failed: who asks for both gets each once.
+	for _, state := range slices.Sorted(slices.Values(states)) {
+		for f, more := (DeletionFilter{State: state, Limit: retryPage}), true; more; {
+			list, err := s.Deletions(ctx, f)
+			if err != nil {
+				return total, err
+			}
+			found := make([]int64, len(list))
+			for i, d := range list {
+				found[i], f.Before = d.ID, d.ID
+			}
+			if more = len(list) == retryPage; len(list) == 0 {
+				break
+			}
+			if err := retry(found); err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
 }

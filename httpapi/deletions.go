@@ -40,6 +40,15 @@ func (s *server) deletionRoutes() {
 	s.problems(&one, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound)
 	handle(s, one, s.deletion)
 
+	retry := huma.Operation{
+		OperationID: "retry-deletion", Method: http.MethodPost, Path: "/api/v1/deletions/{id}/retry",
+		Summary:     "Have a failed or quarantined entry tried again",
+		Description: "The next run tries it as if it had not failed. 409 for an entry that is neither.",
+		Tags:        []string{tagRuns}, Security: needs(scopeAdmin),
+	}
+	s.problems(&retry, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict)
+	handle(s, retry, s.retryDeletion)
+
 	list := huma.Operation{
 		OperationID: "list-deletions", Method: http.MethodGet, Path: "/api/v1/deletions",
 		Summary:     "List entries of the deletion ledger",
@@ -53,6 +62,16 @@ func (s *server) deletionRoutes() {
 func (s *server) deletion(ctx context.Context, in *deletionPath) (*deletionOutput, error) {
 	d, err := exportops.DeletionByID(ctx, s.Deletions, in.ID)
 	return &deletionOutput{d}, err
+}
+
+// byAPI is who the records say had asked through the API.
+const byAPI = "api"
+
+func (s *server) retryDeletion(ctx context.Context, in *deletionPath) (*deletionOutput, error) {
+	if _, err := exportops.RetryDeletions(ctx, s.Deletions, []int64{in.ID}, nil, byAPI, s.now()); err != nil {
+		return nil, err
+	}
+	return s.deletion(ctx, in)
 }
 
 func (s *server) deletions(ctx context.Context, in *deletionsInput) (*deletionsOutput, error) {

@@ -123,6 +123,8 @@ var descriptions = map[string]string{
 	"DeletionEntry.failures":                    "Failed runs in a row; after five it is quarantined",
 	"DeletionEntry.bytes":                       "That the deletion freed",
 	"DeletionEntry.evidence":                    "How storage confirmed that the file is gone",
+	"DeletionEntry.retried_at":                  "When somebody had it tried again",
+	"Run.cancelled_at":                          "When somebody asked it to stop",
 	"DeletionEntry.next_step":                   "What becomes of it, or who has to do something",
 	"Run.slot":                                  "The scheduled time that the run stands for",
 	"Run.params":                                "What was asked for beside the defaults; users appear as digests",

@@ -36,6 +36,7 @@ type Metrics interface {
 type Runs interface {
 	Run(ctx context.Context, id string) (exportops.Run, error)
 	Runs(ctx context.Context, f exportops.RunFilter) ([]exportops.Run, string, error)
+	CancelRun(ctx context.Context, id, by string, now exportops.Time) (exportops.Run, error)
 }
 
 // Logs counts old log rows; exportops.LogStore satisfies it.
@@ -43,9 +44,10 @@ type Logs interface {
 	LogStatistics(ctx context.Context, cut exportops.Time) (exportops.LogStatistics, error)
 }
 
-// Deletions reads the deletion ledger; exportops.DeletionStore satisfies it.
+// Deletions is the deletion ledger; exportops.DeletionStore satisfies it.
 type Deletions interface {
 	exportops.DeletionReader
+	exportops.DeletionRetrier
 }
 
 // Jobs runs jobs.

@@ -26,6 +26,8 @@ var contract = map[string][]string{
 	"GET /api/v1/cleanup/log-statistics":         {"retention_days"},
 	"GET /api/v1/runs":                           {"job", "state", "limit", "cursor"},
 	"GET /api/v1/runs/{id}":                      nil,
+	"POST /api/v1/runs/{id}/cancel":              nil,
+	"POST /api/v1/deletions/{id}/retry":          nil,
 	"GET /api/v1/deletions":                      {"export_id", "run_id", "state", "from", "to", "limit", "cursor"},
 	"GET /api/v1/deletions/{id}":                 nil,
 	"DELETE /api/v1/users/{user_id}/export-logs": {"dry_run", "force"},

@@ -70,7 +70,15 @@ func TestRuns(t *testing.T) {
 			return []exportops.Run{run}, "next", nil
 		},
 	}
+	o.Runs = stub{run: o.Runs.(stub).run, runs: o.Runs.(stub).runs, cancel: func(id, by string) (exportops.Run, error) {
+		if id != runID || by != "api" {
+			t.Errorf("run %s cancelled by %q", id, by)
+		}
+		return exportops.Run{}, exportops.AlreadyEnded(run)
+	}}
 	h := serve(t, o)
+	wantProblem(t, request{method: http.MethodPost, path: "/api/v1/runs/" + runID + "/cancel", token: adminToken}.send(h), 409, "has ended already: it is done")
+	wantProblem(t, request{method: http.MethodPost, path: "/api/v1/runs/" + runID + "/cancel", token: readToken}.send(h), 401, "credential")
 	golden(t, "runs/one", request{method: http.MethodGet, path: "/api/v1/runs/" + runID, token: readToken}.send(h))
 	golden(t, "runs/list", request{method: http.MethodGet, path: "/api/v1/runs?job=file-cleanup&state=done&limit=1&cursor=c", token: readToken}.send(h))
 	if want := (exportops.RunFilter{Job: exportops.FileCleanup, State: exportops.RunDone, Limit: 1, Cursor: "c"}); asked != want {
@@ -106,6 +114,24 @@ func TestDeletions(t *testing.T) {
 	want := exportops.DeletionFilter{ExportID: exportID, RunID: runID, State: exportops.DeletionFailed, From: exportops.At(noon.Add(-12 * time.Hour)), Before: 9, Limit: 1}
 	if asked != want {
 		t.Errorf("asked for %+v", asked)
+	}
+	retried := []int64{}
+	o.Deletions = stub{ledger: o.Deletions.(stub).ledger, retry: func(ids []int64, by string) ([]int64, error) {
+		retried = append(retried, ids...)
+		if by != "api" {
+			t.Errorf("by %q", by)
+		}
+		return ids, nil
+	}}
+	again := func(token string) *httptest.ResponseRecorder {
+		return request{method: http.MethodPost, path: "/api/v1/deletions/7/retry", token: token}.send(serve(t, o))
+	}
+	wantProblem(t, again(readToken), 401, "credential")
+	golden(t, "deletions/one", again(adminToken))
+	entry.State = exportops.DeletionDone
+	wantProblem(t, again(adminToken), 409, "entry 7 is deleted")
+	if len(retried) != 1 || retried[0] != 7 {
+		t.Errorf("tried again: %v", retried)
 	}
 	wantProblem(t, read("/8"), 404, "no entry 8")
 	wantProblem(t, read("/x"), 400, "path.id")

@@ -140,7 +140,17 @@ type stub struct {
 	runs   func(f exportops.RunFilter) ([]exportops.Run, string, error)
 	logs   func(cut exportops.Time) (exportops.LogStatistics, error)
 	create func(e exportops.Export) (exportops.Export, error)
+	cancel func(id, by string) (exportops.Run, error)
+	retry  func(ids []int64, by string) ([]int64, error)
 	ledger func(f exportops.DeletionFilter) ([]exportops.Deletion, error)
+}
+
+func (s stub) CancelRun(_ context.Context, id, by string, _ exportops.Time) (exportops.Run, error) {
+	return s.cancel(id, by)
+}
+
+func (s stub) RetryDeletions(_ context.Context, ids []int64, by string, _ exportops.Time) ([]int64, error) {
+	return s.retry(ids, by)
 }
 
 func (s stub) Deletions(_ context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {

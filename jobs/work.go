@@ -29,7 +29,9 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		}
 		answer.Result.resume()
 	}
-	end, err := r.performHeld(ctx, req, cleanup.Work{Fence: fence, Deadline: deadline, Shared: helpable(run)}, &answer.Result)
+	end, err := r.performHeld(ctx, req, cleanup.Work{
+		Fence: fence, Deadline: deadline, Shared: helpable(run), Stop: r.stops(run.ID),
+	}, &answer.Result)
 	released := ctx.Err() != nil && err == nil && !end.complete && goesOn(run)
 	if helpable(run) && !released {
 		end, err = r.gather(ctx, fence, &answer.Result, err)
@@ -39,6 +41,10 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	message := failure
 	if err != nil {
 		message = sentence(err)
+	}
+	said := message
+	if err == nil && !end.complete && !released {
+		message = r.withCancel(ctx, run.ID, message)
 	}
 	progress, encodeErr := json.Marshal(end.value)
 	if encodeErr != nil {
@@ -59,7 +65,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		return answer, errors.Join(err, fmt.Errorf("record the end of run %s: %w", run.ID, finishErr))
 	}
 	answer.Run, answer.Failure = finished, failure
-	r.announce(end, message)
+	r.announce(end, said)
 	return answer, err
 }
 
@@ -105,6 +111,9 @@ func (r *Runner) hold(ctx context.Context, fence exportops.Fence) (held context.
 			if errors.Is(err, exportops.ErrFenced) {
 				lose()
 				return
+			}
+			if r.stops(fence.RunID)(held) {
+				lose() // the lease is renewed until the end is recorded
 			}
 		}
 	}()

@@ -13,7 +13,7 @@ import (
 
 const deletionColumns = `d.id, coalesce(d.export_id::text, ''), coalesce(d.user_id::text, ''), d.mode, d.state, d.store,
 	d.bucket, coalesce(d.key, ''), d.file_url, d.expires_at::text, d.file_size, d.row_status, d.run_id, d.attempts,
-	d.failures, d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at`
+	d.failures, d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at, d.retried_at, coalesce(d.retried_by, '')`
 
 // deletionsOf reads the entries that a query yields.
 func deletionsOf(rows pgx.Rows, err error) ([]exportops.Deletion, error) {
@@ -22,10 +22,11 @@ func deletionsOf(rows pgx.Rows, err error) ([]exportops.Deletion, error) {
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d exportops.Deletion, err error) {
 		var claimed time.Time
-		var finished *time.Time
+		var finished, retried *time.Time
 		err = row.Scan(&d.ID, &d.ExportID, &d.UserID, (*string)(&d.Mode), (*string)(&d.State), &d.Store, &d.Bucket, &d.Key,
 			&d.FileURL, &d.ExpiresAt, &d.FileSize, (*string)(&d.RowStatus), &d.RunID, &d.Attempts, &d.Failures, &d.Bytes,
-			&d.Evidence, &d.Error, &claimed, &finished)
+			&d.Evidence, &d.Error, &claimed, &finished, &retried, &d.RetriedBy)
+		d.RetriedAt = timePtr(retried)
 		d.ExpiresAt, d.ClaimedAt, d.FinishedAt = canonicalPtr(d.ExpiresAt), exportops.At(claimed), timePtr(finished)
 		return d, err
 	})

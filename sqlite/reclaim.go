@@ -11,19 +11,19 @@ import (
 
 const deletionColumns = `d.id, coalesce(d.export_id, ''), coalesce(d.user_id, ''), d.mode, d.state, d.store, d.bucket,
 	coalesce(d.key, ''), d.file_url, d.expires_at, d.file_size, d.row_status, d.run_id, d.attempts, d.failures,
-	d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at`
+	d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at, d.retried_at, coalesce(d.retried_by, '')`
 
 func scanDeletion(rows *sql.Rows) (exportops.Deletion, error) {
 	var d exportops.Deletion
 	var claimed string
-	var finished sql.NullString
+	var finished, retried sql.NullString
 	err := rows.Scan(&d.ID, &d.ExportID, &d.UserID, &d.Mode, &d.State, &d.Store, &d.Bucket, &d.Key, &d.FileURL,
 		&d.ExpiresAt, &d.FileSize, &d.RowStatus, &d.RunID, &d.Attempts, &d.Failures, &d.Bytes, &d.Evidence, &d.Error,
-		&claimed, &finished)
+		&claimed, &finished, &retried, &d.RetriedBy)
 	if t, ok := exportops.ParseStoredTime(claimed); ok {
 		d.ClaimedAt = t
 	}
-	d.FinishedAt = timePtr(finished)
+	d.FinishedAt, d.RetriedAt = timePtr(finished), timePtr(retried)
 	return d, err
 }
 

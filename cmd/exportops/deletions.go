@@ -13,6 +13,7 @@ import (
 type deletionsCmd struct {
 	List   deletionsListCmd   `cmd:"" default:"withargs" help:"List entries of the ledger, newest first."`
 	Show   deletionsShowCmd   `cmd:"" help:"Show one entry: what was deleted, why, by which run, and what comes next."`
+	Retry  deletionsRetryCmd  `cmd:"" help:"Have failed or quarantined entries tried again by the next run."`
 	Verify deletionsVerifyCmd `cmd:"" help:"Verify that no entry of the ledger was changed or taken away."`
 }
 
@@ -136,6 +137,7 @@ func (e *env) drawDeletion(d exportops.DeletionEntry) {
 		{"run", d.RunID},
 		{"attempts", strconv.Itoa(d.Attempts)},
 		{"failures in a row", strconv.Itoa(d.Failures)},
+		{"tried again on request", instant(d.RetriedAt)},
 		{"evidence", text(&d.Evidence)},
 		{"error", text(&d.Error)},
 		{"claimed", instant(&d.ClaimedAt)},
