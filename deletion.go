@@ -234,6 +234,8 @@ type DeletionStore interface {
 	// RetryDeletions makes those of the entries that failed or are quarantined
 	// eligible again, with no failure counted, and returns which.
 	RetryDeletions(ctx context.Context, ids []int64, by string, now Time) ([]int64, error)
+	// DeletionsOf returns the entries of some exports, oldest first.
+	DeletionsOf(ctx context.Context, exportIDs []string) ([]Deletion, error)
 	// Deletions returns ledger entries, newest first.
 	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
 }

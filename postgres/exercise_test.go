@@ -120,6 +120,9 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		_, err := s.Deletions(ctx, f)
 		no(err)
 	}
+	name("DeletionsOf")
+	_, err = s.DeletionsOf(ctx, ids)
+	no(err)
 	name("RetryDeletions")
 	_, err = s.RetryDeletions(ctx, []int64{1, 2}, "me", now)
 	no(err)

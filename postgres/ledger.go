@@ -89,3 +89,13 @@ func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) (out 
 	})
 	return out, err
 }
+
+// DeletionsOf implements exportops.DeletionStore.
+func (s *Store) DeletionsOf(ctx context.Context, exportIDs []string) (out []exportops.Deletion, err error) {
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		out, err = deletionsOf(tx.Query(ctx, `SELECT `+deletionColumns+` FROM exportops.deletions d
+			WHERE d.export_id = ANY($1::uuid[]) ORDER BY d.id`, known(exportIDs)))
+		return err
+	})
+	return out, err
+}

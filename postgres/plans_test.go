@@ -122,6 +122,7 @@ var mainIndexes = map[string]string{
 	"Deletions open": "deletions_open", "Deletions open before": "deletions_open", "Deletions of an export": "deletions_export",
 	"Deletions of an export and run": "deletions_export",
 	"Deletions failed":               "deletions_failed", "Deletions quarantined": "deletions_failed",
+	"DeletionsOf":    "deletions_export",
 	"ChainDeletions": "deletions_unchained", "Unchained": "deletions_unchained",
 	"ChainDays": "deletions_chain", "ChainLinks": "deletions_chain", "ForgetDeletions": "deletions_chain",
 	"LogRows age": "export_logs_timestamp", "DeleteLogRows age": "export_logs_timestamp",

@@ -78,6 +78,7 @@ var mainIndexes = map[string]string{
 	"Deletions open": "exportops_deletions_open", "Deletions of an export": "exportops_deletions_export",
 	"Deletions of an export and run": "exportops_deletions_export",
 	"Deletions failed":               "exportops_deletions_failed", "Deletions quarantined": "exportops_deletions_failed",
+	"DeletionsOf":    "exportops_deletions_export",
 	"ChainDeletions": "exportops_deletions_unchained", "Unchained": "exportops_deletions_unchained",
 	"ChainDays": "exportops_deletions_chain", "ChainLinks": "exportops_deletions_chain",
 	"ForgetDeletions": "exportops_deletions_chain",
@@ -113,7 +114,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "ChainDays", "ChainLinks"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "ChainDays", "ChainLinks", "DeletionsOf"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

@@ -154,6 +154,20 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 // Deletions implements exportops.DeletionStore.
 func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {
 	query, args := listDeletions(f)
+	return s.deletions(ctx, query, args...)
+}
+
+// DeletionsOf implements exportops.DeletionStore.
+func (s *Store) DeletionsOf(ctx context.Context, exportIDs []string) ([]exportops.Deletion, error) {
+	list, err := jsonList(exportIDs)
+	if err != nil {
+		return nil, err
+	}
+	return s.deletions(ctx, `SELECT `+deletionColumns+` FROM exportops_deletions d
+		WHERE d.export_id IN (SELECT value FROM json_each(?)) ORDER BY +d.id`, list)
+}
+
+func (s *Store) deletions(ctx context.Context, query string, args ...any) ([]exportops.Deletion, error) {
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, s.explain(err)

@@ -343,6 +343,11 @@ func listEntries(t *testing.T, f Fixture) {
 			t.Fatalf("entry %d stands before %d", all[i].ID, all[i+1].ID)
 		}
 	}
+	some, err := f.Store.DeletionsOf(t.Context(), []string{all[0].ExportID, all[2].ExportID, exportops.NewID()})
+	must(t, err)
+	if d := cmp.Diff([]exportops.Deletion{all[2], all[0]}, some); d != "" {
+		t.Fatalf("of two exports (-want +got):\n%s", d)
+	}
 	for name, filter := range map[string]exportops.DeletionFilter{"later": {From: after(noon, time.Millisecond)}, "earlier": {To: noon}, "no_such": {ID: 99}} {
 		if got, err := f.Store.Deletions(t.Context(), filter); err != nil || len(got) != 0 {
 			t.Fatalf("%s: %d entries, %v", name, len(got), err)
