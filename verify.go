@@ -129,15 +129,15 @@ func (v *dayVerifier) walk(ctx context.Context, r ChainReader) (*ChainBreak, err
 	if v.hash = v.Before; v.Pruned {
 		v.hash = nil
 	}
-	any := false
+	found := false
 	for l, err := range r.ChainLinks(ctx, v.Day) {
 		if err != nil {
 			return nil, err
 		}
-		if v.Pruned && !any {
+		if v.Pruned && !found {
 			v.seq = l.Seq - 1 // what came before was pruned
 		}
-		any = true
+		found = true
 		if v.growing && l.Seq > v.Links {
 			break
 		}
@@ -146,7 +146,7 @@ func (v *dayVerifier) walk(ctx context.Context, r ChainReader) (*ChainBreak, err
 		}
 	}
 	switch {
-	case v.Pruned && !any:
+	case v.Pruned && !found:
 		return nil, nil //nolint:nilnil // nothing is left to look at
 	case v.seq < v.Links:
 		return v.broken(BreakTruncated, v.seq+1, 0, "it had %d links, and the last %d are gone", v.Links, v.Links-v.seq), nil

@@ -11,7 +11,7 @@ import (
 
 // linkAtOnce is how many entries one transaction links: few enough that it keeps
 // nobody waiting for long.
-const linkAtOnce = 1000
+const linkAtOnce = 500
 
 // ledgerHead is what the event of a ledger that has grown says. Kept elsewhere, as
 // logs are, it shows whether a chain was made anew from its beginning.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/exportops/exportops"
 )
@@ -208,8 +209,7 @@ func (s *Store) linkPage(ctx context.Context, day string, after int64, limit int
 }
 
 // nulls stands for the columns of an entry after its number.
-const nulls = `NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-	NULL, NULL, NULL, NULL, NULL`
+var nulls = strings.Repeat("NULL, ", identityColumns+factColumns-1) + "NULL"
 
 // Unchained implements exportops.ChainReader.
 func (s *Store) Unchained(ctx context.Context) (n int64, err error) {
