@@ -55,6 +55,8 @@ type Deletion struct {
 	Error      string        `json:"error,omitempty"`
 	ClaimedAt  Time          `json:"claimed_at"`
 	FinishedAt *Time         `json:"finished_at"`
+	RetriedAt  *Time         `json:"retried_at,omitempty"` // when somebody had it tried again
+	RetriedBy  string        `json:"retried_by,omitempty"`
 }
 
 // Interrupted returns how many attempts ended without an outcome.
@@ -207,6 +209,7 @@ type KeyRow struct {
 
 // DeletionStore keeps the ledger and claims files for deletion.
 type DeletionStore interface {
+	ChainStore
 	// Candidates reads a page without claiming anything, with the cursor of the
 	// next page, "" after the last.
 	Candidates(ctx context.Context, s Selection, after Cursor, limit int) ([]Candidate, Cursor, error)
@@ -230,19 +233,27 @@ type DeletionStore interface {
 	// KeyRows yields rows that are completed or in progress and name a file;
 	// with since set, only those whose timestamp is not before it.
 	KeyRows(ctx context.Context, since Time) iter.Seq2[KeyRow, error]
-	// ForgetDeletions deletes entries that ended before the given time and whose
-	// log row is gone: of a page by id, after the given one. It returns how many,
-	// and the id to go on after, 0 at the end.
-	ForgetDeletions(ctx context.Context, c Checkpoint, before Time, after int64, limit int) (n, last int64, err error)
+	// ForgetDeletions deletes entries that ended before the given time and whose log
+	// row is gone: whole days of the chain, from its beginning, up to the first that
+	// has another entry, and never the last. It deletes at most limit entries and
+	// returns how many; more says that it is to be called again.
+	ForgetDeletions(ctx context.Context, c Checkpoint, before Time, limit int) (n int64, more bool, err error)
+	// RetryDeletions makes those of the entries that failed or are quarantined
+	// eligible again, with no failure counted, and returns which.
+	RetryDeletions(ctx context.Context, ids []int64, by string, now Time) ([]int64, error)
+	// DeletionsOf returns the entries of some exports, oldest first.
+	DeletionsOf(ctx context.Context, exportIDs []string) ([]Deletion, error)
 	// Deletions returns ledger entries, newest first.
 	Deletions(ctx context.Context, f DeletionFilter) ([]Deletion, error)
 }
 
 // DeletionFilter selects ledger entries. Zero fields do not filter.
 type DeletionFilter struct {
+	ID       int64
 	ExportID string
 	RunID    string
 	State    DeletionState
+	From, To Time  // claimed at or after From, and before To
 	Before   int64 // entries with a smaller id, for paging
 	Limit    int
 }

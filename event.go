@@ -13,6 +13,7 @@ const (
 	EventFileCleanupFailed   EventType = "export_file_cleanup_failed"
 	EventLogCleanupComplete  EventType = "export_log_cleanup_complete"
 	EventLogCleanupFailed    EventType = "export_log_cleanup_failed"
+	EventLedgerLinked        EventType = "deletion_ledger_linked"
 )
 
 // Events takes structured log events. Emit puts the fields of v, a struct that

@@ -3,6 +3,7 @@ package exportops
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -64,6 +65,9 @@ type Run struct {
 	FinishedAt *Time           `json:"finished_at"`
 	Result     json.RawMessage `json:"result"` // so far, while it is running
 	Error      string          `json:"error,omitempty"`
+	// CancelledAt is when somebody asked the run to stop.
+	CancelledAt *Time  `json:"cancelled_at,omitempty"`
+	CancelledBy string `json:"cancelled_by,omitempty"`
 
 	// Closing says that the holder has come to the end, and that nobody is to help
 	// any more.
@@ -72,6 +76,11 @@ type Run struct {
 
 // Finished reports whether the run has ended.
 func (r Run) Finished() bool { return r.State != RunRunning }
+
+// AlreadyEnded is the error of who wants to stop a run that has ended.
+func AlreadyEnded(r Run) error {
+	return &Error{Kind: KindConflict, Message: fmt.Sprintf("run %s has ended already: it is %s", r.ID, r.State)}
+}
 
 // Abandoned reports whether the run is active and its holder's lease is over:
 // whoever asks for the same work takes it over.
@@ -171,6 +180,10 @@ type RunStore interface {
 	// joins, and workers whose lease is over commit nothing more. It returns what
 	// each worker that ever joined has done.
 	CloseRun(ctx context.Context, c Checkpoint) ([]Work, error)
+	// CancelRun asks an active run to stop before its next batch, which it and its
+	// workers look for; asking again changes nothing. It is KindConflict for one that
+	// has ended, and KindNotFound.
+	CancelRun(ctx context.Context, id, by string, now Time) (Run, error)
 	// Run returns one run, or KindNotFound.
 	Run(ctx context.Context, id string) (Run, error)
 	// Runs returns a page, newest first, and the cursor of the next, "" at the end.

@@ -103,7 +103,7 @@ func (a *App) scheduling() scheduler.Options {
 
 func (a *App) api(base context.Context, dev bool) httpapi.Options {
 	return httpapi.Options{
-		Metrics: a.Metrics, Exports: a.Store, Runs: a.Store, Logs: a.Store, Erasures: a.Store, Holds: a.Store, Jobs: a.Jobs, Ready: a.Ready, Locator: Locator(a.config),
+		Metrics: a.Metrics, Exports: a.Store, Runs: a.Store, Logs: a.Store, Erasures: a.Store, Holds: a.Store, Jobs: a.Jobs, Deletions: a.Store, Ready: a.Ready, Locator: Locator(a.config),
 		Secrets: httpapi.Secrets{
 			Cron: secret(a.config.CronSecret), Ingest: secret(a.config.Ingest),
 			Read: secret(a.config.Read), Admin: secret(a.config.Admin),

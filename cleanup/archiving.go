@@ -350,7 +350,7 @@ func (r *archiveRun) deleteBatchOf(ctx context.Context, a *exportops.Archive, me
 	d, err := r.Store.DeleteArchived(ctx, cp, a.ID, members, goes, func(d exportops.ArchivedDeletion) (json.RawMessage, error) {
 		counted = *r.res
 		counted.DeletedCount += d.Deleted
-		return json.Marshal(counted)
+		return r.work.record(counted)
 	})
 	if err != nil {
 		return fmt.Errorf("delete the rows of archive %s: %w", a.Key, err)

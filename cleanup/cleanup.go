@@ -60,6 +60,8 @@ type Work struct {
 	Fence    exportops.Fence
 	Deadline time.Time // zero for none
 	Progress func(any) // told the result so far after every batch; may be nil
+	// Stop, where set, is asked before each batch whether the run is to stop.
+	Stop func(context.Context) bool
 	// Shared says that other processes may help with the run's files.
 	Shared bool
 
@@ -99,7 +101,7 @@ func (p *pace) tookFor(n int, d time.Duration) {
 
 // ended reports whether the work must stop before the next batch.
 func (c *Cleaner) ended(ctx context.Context, w Work) bool {
-	return ctx.Err() != nil || (!w.Deadline.IsZero() && !c.Now().Before(w.Deadline))
+	return ctx.Err() != nil || (!w.Deadline.IsZero() && !c.Now().Before(w.Deadline)) || (w.Stop != nil && w.Stop(ctx))
 }
 
 func (c *Cleaner) checkpoint(w Work, progress any) (exportops.Checkpoint, error) {

@@ -22,7 +22,9 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel LogWork, res *expor
 		}
 		return whole
 	}
-	if err := c.CleanLogs(ctx, part, sel, &res.LogCleanupResult); err != nil || !res.Complete {
+	forgetful := *c
+	forgetful.Archives = nil // what is erased is kept nowhere
+	if err := forgetful.CleanLogs(ctx, part, sel, &res.LogCleanupResult); err != nil || !res.Complete {
 		return err
 	}
 	res.Complete = false

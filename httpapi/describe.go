@@ -23,6 +23,9 @@ var enums = map[reflect.Type][]any{
 		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser),
 	reflect.TypeFor[exportops.RunState](): values(
 		exportops.RunRunning, exportops.RunDone, exportops.RunPartial, exportops.RunFailed, exportops.RunSkipped, exportops.RunMissed),
+	reflect.TypeFor[exportops.DeletionState](): values(exportops.DeletionStates...),
+	reflect.TypeFor[exportops.Mode](): values(
+		exportops.ByExpiry, exportops.ByAge, exportops.ByLogCleanup, exportops.ByErasure),
 	reflect.TypeFor[exportops.Trigger](): values(
 		exportops.BySchedule, exportops.ByCatchUp, exportops.ByCron, exportops.ByCommand, exportops.ByAPI),
 }
@@ -116,6 +119,19 @@ var descriptions = map[string]string{
 	"Hold.released_at":                          "null while it is active",
 	"Hold.row_only":                             "The file was gone when the hold was placed",
 	"Hold.under_way":                            "Files claimed before a hold on everything; their deletion may still come to its end",
+	"DeletionEntry.mode":                        "Why a run claimed the file",
+	"DeletionEntry.key":                         "Empty where the location was refused, and after an erasure",
+	"DeletionEntry.expires_at":                  "As the row said when it was claimed",
+	"DeletionEntry.file_size":                   "As the row said when it was claimed",
+	"DeletionEntry.row_status":                  "When it was claimed",
+	"DeletionEntry.run_id":                      "The run that claimed it last",
+	"DeletionEntry.attempts":                    "How often it was claimed",
+	"DeletionEntry.failures":                    "Failed runs in a row; after five it is quarantined",
+	"DeletionEntry.bytes":                       "That the deletion freed",
+	"DeletionEntry.evidence":                    "How storage confirmed that the file is gone",
+	"DeletionEntry.retried_at":                  "When somebody had it tried again",
+	"Run.cancelled_at":                          "When somebody asked it to stop",
+	"DeletionEntry.next_step":                   "What becomes of it, or who has to do something",
 	"Run.slot":                                  "The scheduled time that the run stands for",
 	"Run.params":                                "What was asked for beside the defaults; users appear as digests",
 	"Run.forced":                                "A guard was overridden",

@@ -36,6 +36,7 @@ type Metrics interface {
 type Runs interface {
 	Run(ctx context.Context, id string) (exportops.Run, error)
 	Runs(ctx context.Context, f exportops.RunFilter) ([]exportops.Run, string, error)
+	CancelRun(ctx context.Context, id, by string, now exportops.Time) (exportops.Run, error)
 }
 
 // Logs counts old log rows; exportops.LogStore satisfies it.
@@ -48,6 +49,12 @@ type Erasures interface {
 	Erasures(ctx context.Context, cursor string, limit int) ([]exportops.Erasure, string, error)
 }
 
+// Deletions is the deletion ledger; exportops.DeletionStore satisfies it.
+type Deletions interface {
+	exportops.DeletionReader
+	exportops.DeletionRetrier
+}
+
 // Jobs runs jobs.
 type Jobs interface {
 	Run(ctx context.Context, r jobs.Request) (jobs.Answer, error)
@@ -56,7 +63,7 @@ type Jobs interface {
 // DefaultBudget is how long a job may work within one request.
 const DefaultBudget = 50 * time.Second
 
-// Options is what the API is made of. The first seven fields are required.
+// Options is what the API is made of. The first nine fields are required.
 type Options struct {
 	Metrics  Metrics
 	Exports  exportops.ExportStore
@@ -65,6 +72,8 @@ type Options struct {
 	Erasures Erasures
 	Jobs     Jobs
 	Holds    Holds
+	// Deletions is the ledger.
+	Deletions Deletions
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
 	Ready func(context.Context) error
@@ -99,7 +108,8 @@ type server struct {
 // New returns the handler of every route. It is KindInvalid when the options
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
-	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Ready == nil {
+	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Deletions == nil ||
+		o.Erasures == nil || o.Ready == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -148,6 +158,7 @@ func (s *server) routes() {
 	s.metricRoutes()
 	s.summaryRoutes()
 	s.runRoutes()
+	s.deletionRoutes()
 	s.userRoutes()
 	s.holdRoutes()
 	s.healthRoutes()

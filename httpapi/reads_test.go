@@ -3,6 +3,8 @@ package httpapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,7 +70,15 @@ func TestRuns(t *testing.T) {
 			return []exportops.Run{run}, "next", nil
 		},
 	}
+	o.Runs = stub{run: o.Runs.(stub).run, runs: o.Runs.(stub).runs, cancel: func(id, by string) (exportops.Run, error) {
+		if id != runID || by != "api" {
+			t.Errorf("run %s cancelled by %q", id, by)
+		}
+		return exportops.Run{}, exportops.AlreadyEnded(run)
+	}}
 	h := serve(t, o)
+	wantProblem(t, request{method: http.MethodPost, path: "/api/v1/runs/" + runID + "/cancel", token: adminToken}.send(h), 409, "has ended already: it is done")
+	wantProblem(t, request{method: http.MethodPost, path: "/api/v1/runs/" + runID + "/cancel", token: readToken}.send(h), 401, "credential")
 	golden(t, "runs/one", request{method: http.MethodGet, path: "/api/v1/runs/" + runID, token: readToken}.send(h))
 	golden(t, "runs/list", request{method: http.MethodGet, path: "/api/v1/runs?job=file-cleanup&state=done&limit=1&cursor=c", token: readToken}.send(h))
 	if want := (exportops.RunFilter{Job: exportops.FileCleanup, State: exportops.RunDone, Limit: 1, Cursor: "c"}); asked != want {
@@ -78,4 +88,55 @@ func TestRuns(t *testing.T) {
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs/1", token: readToken}.send(h), 400, "path.id")
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?job=cleanup", token: readToken}.send(h), 400, "query.job")
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?cursor=bad", token: readToken}.send(h), 400, "query.cursor")
+}
+
+func TestDeletions(t *testing.T) {
+	entry := exportops.Deletion{
+		ID: 7, ExportID: exportID, UserID: userID, Mode: exportops.ByExpiry, State: exportops.DeletionFailed, Store: "file:///srv",
+		Bucket: "exports", Key: "a.csv", FileURL: ptr("a.csv"), ExpiresAt: ptr(noon.String()), FileSize: ptr(int64(10)),
+		RowStatus: exportops.Completed, RunID: runID, Attempts: 2, Failures: 2, Error: "permission denied", ClaimedAt: noon, FinishedAt: &noon,
+	}
+	var asked exportops.DeletionFilter
+	o := options()
+	o.Deletions = stub{ledger: func(f exportops.DeletionFilter) ([]exportops.Deletion, error) {
+		if f.ID == 8 || f.Before == entry.ID {
+			return nil, nil
+		}
+		asked = f
+		return []exportops.Deletion{entry}, nil
+	}}
+	h := serve(t, o)
+	read := func(path string) *httptest.ResponseRecorder {
+		return request{method: http.MethodGet, path: "/api/v1/deletions" + path, token: readToken}.send(h)
+	}
+	golden(t, "deletions/one", read("/7"))
+	golden(t, "deletions/list", read("?limit=1&state=failed&cursor=9&run_id="+runID+"&from=2025-10-31T00:00:00Z&export_id="+strings.ToUpper(exportID)))
+	want := exportops.DeletionFilter{ExportID: exportID, RunID: runID, State: exportops.DeletionFailed, From: exportops.At(noon.Add(-12 * time.Hour)), Before: 9, Limit: 1}
+	if asked != want {
+		t.Errorf("asked for %+v", asked)
+	}
+	retried := []int64{}
+	o.Deletions = stub{ledger: o.Deletions.(stub).ledger, retry: func(ids []int64, by string) ([]int64, error) {
+		retried = append(retried, ids...)
+		if by != "api" {
+			t.Errorf("by %q", by)
+		}
+		return ids, nil
+	}}
+	again := func(token string) *httptest.ResponseRecorder {
+		return request{method: http.MethodPost, path: "/api/v1/deletions/7/retry", token: token}.send(serve(t, o))
+	}
+	wantProblem(t, again(readToken), 401, "credential")
+	golden(t, "deletions/one", again(adminToken))
+	entry.State = exportops.DeletionDone
+	wantProblem(t, again(adminToken), 409, "entry 7 is deleted")
+	if len(retried) != 1 || retried[0] != 7 {
+		t.Errorf("tried again: %v", retried)
+	}
+	wantProblem(t, read("/8"), 404, "no entry 8")
+	wantProblem(t, read("/x"), 400, "path.id")
+	wantProblem(t, read("?state=gone"), 400, "query.state")
+	wantProblem(t, read("?cursor=gone"), 400, "query.cursor")
+	wantProblem(t, read("?run_id=gone"), 400, "query.run_id")
+	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/deletions", token: ingestToken}.send(h), 401, "credential")
 }

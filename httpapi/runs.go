@@ -37,6 +37,15 @@ func (s *server) runRoutes() {
 	s.problems(&one, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound)
 	handle(s, one, s.run)
 
+	cancel := huma.Operation{
+		OperationID: "cancel-run", Method: http.MethodPost, Path: "/api/v1/runs/{id}/cancel",
+		Summary:     "Ask an active run to stop",
+		Description: "It stops before its next batch, in whichever process it runs, and ends as partial. 409 where it has ended.",
+		Tags:        []string{tagRuns}, Security: needs(scopeAdmin),
+	}
+	s.problems(&cancel, http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound, http.StatusConflict)
+	handle(s, cancel, s.cancelRun)
+
 	list := huma.Operation{
 		OperationID: "list-runs", Method: http.MethodGet, Path: "/api/v1/runs",
 		Summary: "List runs", Description: "Newest first, by pages; slots that were missed or skipped included.",
@@ -52,6 +61,15 @@ func (s *server) run(ctx context.Context, in *runPath) (*runOutput, error) {
 		return nil, inPath(err)
 	}
 	run, err := s.Runs.Run(ctx, id)
+	return &runOutput{run}, err
+}
+
+func (s *server) cancelRun(ctx context.Context, in *runPath) (*runOutput, error) {
+	id, err := exportops.ParseID("id", in.ID)
+	if err != nil {
+		return nil, inPath(err)
+	}
+	run, err := s.Runs.CancelRun(ctx, id, byAPI, s.now())
 	return &runOutput{run}, err
 }
 

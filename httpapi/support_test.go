@@ -140,6 +140,21 @@ type stub struct {
 	runs   func(f exportops.RunFilter) ([]exportops.Run, string, error)
 	logs   func(cut exportops.Time) (exportops.LogStatistics, error)
 	create func(e exportops.Export) (exportops.Export, error)
+	cancel func(id, by string) (exportops.Run, error)
+	retry  func(ids []int64, by string) ([]int64, error)
+	ledger func(f exportops.DeletionFilter) ([]exportops.Deletion, error)
+}
+
+func (s stub) CancelRun(_ context.Context, id, by string, _ exportops.Time) (exportops.Run, error) {
+	return s.cancel(id, by)
+}
+
+func (s stub) RetryDeletions(_ context.Context, ids []int64, by string, _ exportops.Time) ([]int64, error) {
+	return s.retry(ids, by)
+}
+
+func (s stub) Deletions(_ context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {
+	return s.ledger(f)
 }
 
 func (s stub) Run(_ context.Context, id string) (exportops.Run, error) { return s.run(id) }
@@ -162,7 +177,7 @@ func (s stub) CreateExport(_ context.Context, e exportops.Export) (exportops.Exp
 // options are those of a server that works and has a secret for every scope.
 func options() httpapi.Options {
 	return httpapi.Options{
-		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Holds: &fakeHolds{}, Jobs: &fakeJobs{run: succeed},
+		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Holds: &fakeHolds{}, Jobs: &fakeJobs{run: succeed}, Deletions: stub{},
 		Ready: func(context.Context) error { return nil },
 		Secrets: httpapi.Secrets{
 			Cron: httpapi.Secret{Current: cronSecret}, Ingest: httpapi.Secret{Current: ingestToken},

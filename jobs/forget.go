@@ -37,9 +37,9 @@ func (r *Runner) forget(ctx context.Context, w cleanup.Work) error {
 			return fmt.Errorf("delete holds released long ago: %w", err)
 		}
 	}
-	for last, more := int64(0), true; more && !ended(); more = last != 0 {
+	for more := true; more && !ended(); {
 		var err error
-		if _, last, err = r.Store.ForgetDeletions(ctx, checkpoint(), entries, last, page); err != nil {
+		if _, more, err = r.Store.ForgetDeletions(ctx, checkpoint(), entries, page); err != nil {
 			return fmt.Errorf("delete old entries of the ledger: %w", err)
 		}
 	}

@@ -48,7 +48,7 @@ func (r *Runner) help(ctx context.Context, run exportops.Run) error {
 	defer release()
 	var res exportops.FileCleanupResult
 	sel := r.selection(Request{Job: run.Job, RetentionHours: p.RetentionHours})
-	err = r.cleaner.HelpFiles(held, cleanup.Work{Fence: fence}, sel, r.Store, &res)
+	err = r.cleaner.HelpFiles(held, cleanup.Work{Fence: fence, Stop: r.stops(fence.RunID)}, sel, r.Store, &res)
 	done, encodeErr := json.Marshal(res)
 	if encodeErr != nil {
 		return fmt.Errorf("keep what was done for run %s: %w", run.ID, encodeErr)

@@ -30,7 +30,9 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		}
 		answer.Result.resume()
 	}
-	end, err := r.performHeld(ctx, req, cleanup.Work{Fence: fence, Deadline: deadline, Shared: helpable(run)}, &answer.Result)
+	end, err := r.performHeld(ctx, req, cleanup.Work{
+		Fence: fence, Deadline: deadline, Shared: helpable(run), Stop: r.stops(run.ID),
+	}, &answer.Result)
 	released := ctx.Err() != nil && err == nil && !end.complete && goesOn(run)
 	if helpable(run) && !released {
 		end, err = r.gather(ctx, fence, &answer.Result, err)
@@ -40,6 +42,10 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	message := failure
 	if err != nil {
 		message = sentence(err)
+	}
+	said := message
+	if err == nil && !end.complete && !released {
+		message = r.withCancel(ctx, run.ID, message)
 	}
 	progress, encodeErr := json.Marshal(end.value)
 	if encodeErr != nil {
@@ -60,7 +66,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		return answer, errors.Join(err, fmt.Errorf("record the end of run %s: %w", run.ID, finishErr))
 	}
 	answer.Run, answer.Failure = finished, failure
-	r.announce(end, message)
+	r.announce(end, said)
 	return answer, err
 }
 
@@ -107,6 +113,9 @@ func (r *Runner) hold(ctx context.Context, fence exportops.Fence) (held context.
 				lose()
 				return
 			}
+			if r.stops(fence.RunID)(held) {
+				lose() // the lease is renewed until the end is recorded
+			}
 		}
 	}()
 	return held, func() {
@@ -131,12 +140,18 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 			result.Files = &exportops.FileCleanupResult{}
 		}
 		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
+		if err == nil {
+			err = r.chain(ctx, work)
+		}
 		return filesEnding(result.Files), err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		if result.Logs == nil {
 			result.Logs = &exportops.LogCleanupResult{Errors: []exportops.LogError{}}
 		}
 		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
+		if err == nil {
+			err = r.chain(ctx, work)
+		}
 		if err == nil && req.Job == exportops.LogCleanup {
 			err = r.forget(ctx, work)
 		}
@@ -156,6 +171,9 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		result.Rolls = &exportops.AggregateResult{}
 	}
 	err := r.aggregate(ctx, work.Deadline, result.Rolls)
+	if err == nil {
+		err = r.chain(ctx, work)
+	}
 	return rollsEnding(result.Rolls), err
 }
 

@@ -114,12 +114,34 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		"": {}, " of an export": {ExportID: ids[0]}, " of a run": {RunID: fence.RunID}, " open": {State: exportops.DeletionClaimed},
 		" open before": {State: exportops.DeletionClaimed, Before: 5}, " deleted": {State: exportops.DeletionDone},
 		" failed": {State: exportops.DeletionFailed}, " quarantined": {State: exportops.DeletionQuarantined},
-		" of an export and run": {ExportID: ids[0], RunID: fence.RunID},
+		" of an export and run": {ExportID: ids[0], RunID: fence.RunID}, " by id": {ID: 2}, " between": {From: ago(time.Hour), To: now},
 	} {
 		name("Deletions" + what)
 		_, err := s.Deletions(ctx, f)
 		no(err)
 	}
+	name("DeletionsOf")
+	_, err = s.DeletionsOf(ctx, ids)
+	no(err)
+	name("RetryDeletions")
+	_, err = s.RetryDeletions(ctx, []int64{1, 2}, "me", now)
+	no(err)
+	name("ChainDeletions")
+	_, _, err = s.ChainDeletions(ctx, c, 0, 100)
+	no(err)
+	name("ChainDays")
+	days, err := s.ChainDays(ctx)
+	no(err)
+	name("ChainLinks")
+	for _, err := range s.ChainLinks(ctx, days[0].Day) {
+		no(err)
+	}
+	name("Unchained")
+	_, err = s.Unchained(ctx)
+	no(err)
+	name("ForgetDeletions")
+	_, _, err = s.ForgetDeletions(ctx, c, now, 100)
+	no(err)
 	for what, sel := range map[string]exportops.LogSelection{"age": {Cut: now}, "user": {UserID: user}, "user and age": {UserID: user, Cut: now}} {
 		var after exportops.Cursor
 		for _, page := range []string{" first page", " next page"} {
@@ -171,6 +193,9 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	no(err)
 	name("Renew")
 	no(s.Renew(ctx, c))
+	name("CancelRun")
+	_, err = s.CancelRun(ctx, c.RunID, "me", now)
+	no(err)
 	name("FinishRun")
 	run, err := s.FinishRun(ctx, c, exportops.RunDone, "")
 	no(err)

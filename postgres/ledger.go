@@ -13,7 +13,7 @@ import (
 
 const deletionColumns = `d.id, coalesce(d.export_id::text, ''), coalesce(d.user_id::text, ''), d.mode, d.state, d.store,
 	d.bucket, coalesce(d.key, ''), d.file_url, d.expires_at::text, d.file_size, d.row_status, d.run_id, d.attempts,
-	d.failures, d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at`
+	d.failures, d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at, d.retried_at, coalesce(d.retried_by, '')`
 
 // deletionsOf reads the entries that a query yields.
 func deletionsOf(rows pgx.Rows, err error) ([]exportops.Deletion, error) {
@@ -22,10 +22,11 @@ func deletionsOf(rows pgx.Rows, err error) ([]exportops.Deletion, error) {
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (d exportops.Deletion, err error) {
 		var claimed time.Time
-		var finished *time.Time
+		var finished, retried *time.Time
 		err = row.Scan(&d.ID, &d.ExportID, &d.UserID, (*string)(&d.Mode), (*string)(&d.State), &d.Store, &d.Bucket, &d.Key,
 			&d.FileURL, &d.ExpiresAt, &d.FileSize, (*string)(&d.RowStatus), &d.RunID, &d.Attempts, &d.Failures, &d.Bytes,
-			&d.Evidence, &d.Error, &claimed, &finished)
+			&d.Evidence, &d.Error, &claimed, &finished, &retried, &d.RetriedBy)
+		d.RetriedAt = timePtr(retried)
 		d.ExpiresAt, d.ClaimedAt, d.FinishedAt = canonicalPtr(d.ExpiresAt), exportops.At(claimed), timePtr(finished)
 		return d, err
 	})
@@ -42,6 +43,8 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	id := "d.id"
 	switch {
+	case f.ID != 0:
+		and(`d.id = ?`, f.ID)
 	case f.ExportID != "":
 		id = "d.id + 0" // or the planner may walk through all entries to have them in order
 		and(`d.export_id = ?::uuid`, userArg(f.ExportID))
@@ -59,6 +62,12 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	if f.RunID != "" {
 		and(`d.run_id = ?`, f.RunID)
+	}
+	if !f.From.IsZero() {
+		and(`d.claimed_at >= ?::timestamptz`, f.From.String())
+	}
+	if !f.To.IsZero() {
+		and(`d.claimed_at < ?::timestamptz`, f.To.String())
 	}
 	if f.Before != 0 {
 		and(id+` < ?`, f.Before)
@@ -81,36 +90,12 @@ func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) (out 
 	return out, err
 }
 
-// ForgetDeletions implements exportops.DeletionStore. Entries are looked for
-// before the transaction: the rows they belong to, once gone, do not come back.
-func (s *Store) ForgetDeletions(ctx context.Context, c exportops.Checkpoint, before exportops.Time,
-	after int64, limit int,
-) (n, last int64, err error) {
-	var ids []int64
+// DeletionsOf implements exportops.DeletionStore.
+func (s *Store) DeletionsOf(ctx context.Context, exportIDs []string) (out []exportops.Deletion, err error) {
 	err = s.reading(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, s.sql(`SELECT d.id FROM exportops.deletions d
-			WHERE d.id > $1 AND d.claimed_at < $2::timestamptz AND d.state <> 'claimed' AND d.finished_at < $2::timestamptz
-				AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = d.export_id)
-			ORDER BY d.id LIMIT $3`), after, before.String(), limit)
-		if err != nil {
-			return fmt.Errorf("look for old deletions: %w", err)
-		}
-		ids, err = pgx.CollectRows(rows, pgx.RowTo[int64])
+		out, err = deletionsOf(tx.Query(ctx, `SELECT `+deletionColumns+` FROM exportops.deletions d
+			WHERE d.export_id = ANY($1::uuid[]) ORDER BY d.id`, known(exportIDs)))
 		return err
 	})
-	if err != nil || len(ids) == 0 {
-		return 0, 0, err
-	}
-	err = s.fenced(ctx, c, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `DELETE FROM exportops.deletions WHERE id = ANY($1::bigint[]) AND state <> 'claimed'`, ids)
-		if err != nil {
-			return fmt.Errorf("forget deletions: %w", err)
-		}
-		n = tag.RowsAffected()
-		return nil
-	})
-	if len(ids) == limit {
-		last = ids[limit-1]
-	}
-	return n, last, err
+	return out, err
 }

@@ -120,17 +120,20 @@ func tryAgain(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, entries []
 	claimed := map[int64]bool{}
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { // a savepoint
 		rows, err := tx.Query(ctx, `
-			UPDATE exportops.deletions AS d SET mode = n.mode, state = n.state, store = n.store, bucket = n.bucket,
+			WITH old AS MATERIALIZED (`+oldLinks+` WHERE o.id = ANY($4::bigint[]) ORDER BY o.id FOR NO KEY UPDATE),
+			changed AS (UPDATE exportops.deletions AS d SET mode = n.mode, state = n.state, store = n.store, bucket = n.bucket,
 				key = n.key, file_size = n.file_size, row_status = n.row_status, run_id = $1, token = $2,
 				attempts = n.attempts, failures = n.failures, error = n.error, claimed_at = $3::timestamptz,
-				finished_at = n.finished_at, next_try_at = CASE n.state WHEN 'failed' THEN n.finished_at END
-			FROM unnest($4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
+				finished_at = n.finished_at, next_try_at = CASE n.state WHEN 'failed' THEN n.finished_at END, `+noLink+`
+			FROM old JOIN unnest($4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
 					$11::text[], $12::int[], $13::int[], $14::text[], $15::timestamptz[])
 				AS n (id, mode, state, store, bucket, key, file_size, row_status, attempts, failures, error, finished_at)
+				ON n.id = old.id
 			WHERE d.id = n.id AND d.state IN ('failed', 'quarantined')
 				AND NOT (n.state = 'claimed' AND EXISTS (SELECT 1 FROM exportops.deletions x
 					WHERE x.store = n.store AND x.bucket = n.bucket AND x.key = n.key AND x.state = 'claimed'))
-			RETURNING d.id`,
+			RETURNING `+oldLink+`), kept AS (`+keepLinks+`)
+			SELECT c.id FROM changed c`,
 			c.RunID, c.Token, c.Now.String(), v.ids, v.modes, v.states, v.stores, v.buckets, v.keys, v.sizes, v.status,
 			v.attempts, v.failures, v.errs, v.finished)
 		if err != nil {

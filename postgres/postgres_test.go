@@ -51,13 +51,18 @@ func (d *databases) empty(t testing.TB) string {
 		url = newDatabase(d.owner)
 	}
 	t.Cleanup(func() {
-		run(t, url, `TRUNCATE public.export_logs, exportops.export_metrics, exportops.rollup_hours, exportops.rollup_days,
-			exportops.rollups, exportops.rollup_users, exportops.rollup_errors, exportops.runs, exportops.run_keys,
-			exportops.schedules, exportops.deletions, exportops.workers, exportops.erasures, exportops.archives,
-			exportops.archive_rows, exportops.holds RESTART IDENTITY`)
+		run(t, url, emptyAll)
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.free = append(d.free, url)
 	})
 	return url
 }
+
+// emptyAll empties every table but that of the schema's versions.
+const emptyAll = `DO $$ DECLARE ours text;
+BEGIN
+	SELECT string_agg(format('exportops.%I', tablename), ', ') INTO ours FROM pg_tables
+	WHERE schemaname = 'exportops' AND tablename <> 'schema_version';
+	EXECUTE 'TRUNCATE public.export_logs, ' || ours || ' RESTART IDENTITY';
+END $$`

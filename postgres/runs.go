@@ -16,7 +16,8 @@ import (
 // runColumns reads JSON as the text it was given as: requests are the same when
 // their parameters are the same text.
 const runColumns = `r.seq, r.id::text, r.job, r.state, r.trigger, r.slot, r.params::text, r.forced, r.holder, r.token,
-	r.takeovers, r.lease_until, r.started_at, r.finished_at, r.result::text, r.error, r.closing`
+	r.takeovers, r.lease_until, r.started_at, r.finished_at, r.result::text, r.error, r.closing,
+	r.cancelled_at, coalesce(r.cancelled_by, '')`
 
 // runRow is a run with what only the store needs.
 type runRow struct {
@@ -27,17 +28,18 @@ type runRow struct {
 
 func scanRun(row pgx.Row) (runRow, error) {
 	var r runRow
-	var slot, lease, finished *time.Time
+	var slot, lease, finished, cancelled *time.Time
 	var started time.Time
 	var params string
 	var result *string
 	err := row.Scan(&r.seq, &r.ID, &r.Job, &r.State, &r.Trigger, &slot, &params, &r.Forced, &r.Holder, &r.token,
-		&r.Takeovers, &lease, &started, &finished, &result, &r.Error, &r.Closing)
+		&r.Takeovers, &lease, &started, &finished, &result, &r.Error, &r.Closing, &cancelled, &r.CancelledBy)
 	if err != nil {
 		return runRow{}, err
 	}
 	r.Params, r.StartedAt = json.RawMessage(params), exportops.At(started)
 	r.Slot, r.LeaseUntil, r.FinishedAt = timePtr(slot), timePtr(lease), timePtr(finished)
+	r.CancelledAt = timePtr(cancelled)
 	if result != nil {
 		r.Result = json.RawMessage(*result)
 	}

@@ -17,7 +17,8 @@ const (
 	lockKeys     = 0x65786f32 // with the hash of an Idempotency-Key
 	lockExports  = 0x65786f33 // with a number that some exports share: who decides what they count as
 	lockSchema   = 0x65786f34 // whoever changes the schema
-	lockArchives = 0x65786f3a // who numbers an archive
+	lockArchives = 0x65786f35 // who numbers an archive
+	lockChain    = 0x65786f36 // whoever links entries of the ledger
 )
 
 // opening is what each transaction begins with, in one round trip: behind a

@@ -105,8 +105,8 @@ func claimAll(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, r exporto
 	return claims, nil
 }
 
-// claimWriter holds the two statements that a page of claims repeats.
-type claimWriter struct{ insert, again *sql.Stmt }
+// claimWriter holds the statements that a page of claims repeats.
+type claimWriter struct{ insert, leave, again *sql.Stmt }
 
 func prepareClaims(ctx context.Context, tx *sql.Tx) (w claimWriter, err error) {
 	w.insert, err = tx.PrepareContext(ctx, `
@@ -116,10 +116,17 @@ func prepareClaims(ctx context.Context, tx *sql.Tx) (w claimWriter, err error) {
 	if err != nil {
 		return w, fmt.Errorf("prepare claims: %w", err)
 	}
+	w.leave, err = tx.PrepareContext(ctx, leaveLink+`d.id = ? AND d.state IN ('failed', 'quarantined')
+		AND NOT EXISTS (SELECT 1 FROM exportops_deletions x
+			WHERE ? = 'claimed' AND x.state = 'claimed' AND x.store = ? AND x.bucket = ? AND x.key = ?)`)
+	if err != nil {
+		w.close()
+		return w, fmt.Errorf("prepare claims: %w", err)
+	}
 	w.again, err = tx.PrepareContext(ctx, `
 		UPDATE OR IGNORE exportops_deletions SET mode = ?, state = ?, store = ?, bucket = ?, key = ?, file_size = ?,
 			row_status = ?, run_id = ?, token = ?, attempts = ?, failures = ?, error = ?, claimed_at = ?,
-			finished_at = ?, next_try_at = ?
+			finished_at = ?, next_try_at = ?, `+noLink+`
 		WHERE id = ? AND state IN ('failed', 'quarantined')`)
 	if err != nil {
 		w.close()
@@ -129,7 +136,7 @@ func prepareClaims(ctx context.Context, tx *sql.Tx) (w claimWriter, err error) {
 }
 
 func (w claimWriter) close() {
-	for _, st := range []*sql.Stmt{w.insert, w.again} {
+	for _, st := range []*sql.Stmt{w.insert, w.leave, w.again} {
 		if st != nil {
 			_ = st.Close() // the transaction's end closes it in any case
 		}
@@ -152,6 +159,11 @@ func (w claimWriter) write(ctx context.Context, c exportops.Checkpoint, d *expor
 	var res sql.Result
 	var err error
 	if d.ID != 0 {
+		// Only where the claim will be: a place that was kept for nothing would say
+		// that the entry has gone on from it.
+		if _, err := w.leave.ExecContext(ctx, d.ID, d.State, d.Store, d.Bucket, key); err != nil {
+			return false, fmt.Errorf("keep its place in the chain: %w", err)
+		}
 		res, err = w.again.ExecContext(ctx, d.Mode, d.State, d.Store, d.Bucket, key, d.FileSize, d.RowStatus,
 			c.RunID, c.Token, d.Attempts, d.Failures, d.Error, c.Now.String(), finished, next, d.ID)
 	} else {

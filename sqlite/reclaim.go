@@ -11,19 +11,19 @@ import (
 
 const deletionColumns = `d.id, coalesce(d.export_id, ''), coalesce(d.user_id, ''), d.mode, d.state, d.store, d.bucket,
 	coalesce(d.key, ''), d.file_url, d.expires_at, d.file_size, d.row_status, d.run_id, d.attempts, d.failures,
-	d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at`
+	d.bytes, d.evidence, d.error, d.claimed_at, d.finished_at, d.retried_at, coalesce(d.retried_by, '')`
 
 func scanDeletion(rows *sql.Rows) (exportops.Deletion, error) {
 	var d exportops.Deletion
 	var claimed string
-	var finished sql.NullString
+	var finished, retried sql.NullString
 	err := rows.Scan(&d.ID, &d.ExportID, &d.UserID, &d.Mode, &d.State, &d.Store, &d.Bucket, &d.Key, &d.FileURL,
 		&d.ExpiresAt, &d.FileSize, &d.RowStatus, &d.RunID, &d.Attempts, &d.Failures, &d.Bytes, &d.Evidence, &d.Error,
-		&claimed, &finished)
+		&claimed, &finished, &retried, &d.RetriedBy)
 	if t, ok := exportops.ParseStoredTime(claimed); ok {
 		d.ClaimedAt = t
 	}
-	d.FinishedAt = timePtr(finished)
+	d.FinishedAt, d.RetriedAt = timePtr(finished), timePtr(retried)
 	return d, err
 }
 
@@ -120,6 +120,8 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	}
 	id := "d.id"
 	switch {
+	case f.ID != 0:
+		and(`d.id = ?`, f.ID)
 	case f.ExportID != "":
 		and(`d.export_id = ?`, f.ExportID)
 		if f.State != "" {
@@ -136,6 +138,12 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	if f.RunID != "" {
 		and(`+d.run_id = ?`, f.RunID)
 	}
+	if !f.From.IsZero() {
+		and(`d.claimed_at >= ?`, f.From.String())
+	}
+	if !f.To.IsZero() {
+		and(`d.claimed_at < ?`, f.To.String())
+	}
 	if f.Before != 0 {
 		and(id+` < ?`, f.Before)
 	}
@@ -149,6 +157,20 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 // Deletions implements exportops.DeletionStore.
 func (s *Store) Deletions(ctx context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {
 	query, args := listDeletions(f)
+	return s.deletions(ctx, query, args...)
+}
+
+// DeletionsOf implements exportops.DeletionStore.
+func (s *Store) DeletionsOf(ctx context.Context, exportIDs []string) ([]exportops.Deletion, error) {
+	list, err := jsonList(exportIDs)
+	if err != nil {
+		return nil, err
+	}
+	return s.deletions(ctx, `SELECT `+deletionColumns+` FROM exportops_deletions d
+		WHERE d.export_id IN (SELECT value FROM json_each(?)) ORDER BY +d.id`, list)
+}
+
+func (s *Store) deletions(ctx context.Context, query string, args ...any) ([]exportops.Deletion, error) {
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, s.explain(err)

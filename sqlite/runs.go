@@ -12,7 +12,7 @@ import (
 )
 
 const runColumns = `seq, id, job, state, trigger, slot, params, forced, holder, token, takeovers, lease_until,
-	started_at, finished_at, result, error, closing`
+	started_at, finished_at, result, error, closing, cancelled_at, coalesce(cancelled_by, '')`
 
 // runRow is a run with what only the store needs.
 type runRow struct {
@@ -23,15 +23,16 @@ type runRow struct {
 
 func scanRun(scan func(...any) error) (runRow, error) {
 	var r runRow
-	var slot, lease, finished, result sql.NullString
+	var slot, lease, finished, result, cancelled sql.NullString
 	var params, started string
 	err := scan(&r.seq, &r.ID, &r.Job, &r.State, &r.Trigger, &slot, &params, &r.Forced, &r.Holder, &r.token,
-		&r.Takeovers, &lease, &started, &finished, &result, &r.Error, &r.Closing)
+		&r.Takeovers, &lease, &started, &finished, &result, &r.Error, &r.Closing, &cancelled, &r.CancelledBy)
 	if err != nil {
 		return runRow{}, err
 	}
 	r.Params = json.RawMessage(params)
 	r.Slot, r.LeaseUntil, r.FinishedAt = timePtr(slot), timePtr(lease), timePtr(finished)
+	r.CancelledAt = timePtr(cancelled)
 	if t, ok := exportops.ParseStoredTime(started); ok {
 		r.StartedAt = t
 	}

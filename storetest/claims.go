@@ -315,12 +315,14 @@ func listEntries(t *testing.T, f Fixture) {
 		"all": {}, "export": {ExportID: page.Claims[2].ExportID}, "run": {RunID: b.RunID}, "claimed": {State: exportops.DeletionClaimed},
 		"deleted": {State: exportops.DeletionDone}, "failed": {State: exportops.DeletionFailed}, "before": {Before: all[2].ID},
 		"claimed_before": {State: exportops.DeletionClaimed, Before: all[2].ID}, "run_and_state": {RunID: a.RunID, State: exportops.DeletionClaimed},
+		"id": {ID: all[1].ID}, "from": {From: noon}, "to": {To: after(noon, time.Millisecond)},
 		"every_filter": {ExportID: page.Claims[1].ExportID, RunID: a.RunID, State: exportops.DeletionFailed, Before: all[0].ID},
 	} {
 		var want, got []exportops.Deletion
 		for _, d := range all {
 			if (filter.ExportID == "" || filter.ExportID == d.ExportID) && (filter.RunID == "" || filter.RunID == d.RunID) &&
-				(filter.State == "" || filter.State == d.State) && (filter.Before == 0 || d.ID < filter.Before) {
+				(filter.State == "" || filter.State == d.State) && (filter.ID == 0 || filter.ID == d.ID) &&
+				!d.ClaimedAt.Before(filter.From.Time) && (filter.To.IsZero() || d.ClaimedAt.Before(filter.To.Time)) && (filter.Before == 0 || d.ID < filter.Before) {
 				want = append(want, d)
 			}
 		}
@@ -339,6 +341,16 @@ func listEntries(t *testing.T, f Fixture) {
 	for i := range all[1:] {
 		if all[i].ID <= all[i+1].ID {
 			t.Fatalf("entry %d stands before %d", all[i].ID, all[i+1].ID)
+		}
+	}
+	some, err := f.Store.DeletionsOf(t.Context(), []string{all[0].ExportID, all[2].ExportID, exportops.NewID()})
+	must(t, err)
+	if d := cmp.Diff([]exportops.Deletion{all[2], all[0]}, some); d != "" {
+		t.Fatalf("of two exports (-want +got):\n%s", d)
+	}
+	for name, filter := range map[string]exportops.DeletionFilter{"later": {From: after(noon, time.Millisecond)}, "earlier": {To: noon}, "no_such": {ID: 99}} {
+		if got, err := f.Store.Deletions(t.Context(), filter); err != nil || len(got) != 0 {
+			t.Fatalf("%s: %d entries, %v", name, len(got), err)
 		}
 	}
 }

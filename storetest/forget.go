@@ -114,22 +114,58 @@ func forgetDeletions(t *testing.T, f Fixture) {
 			attempts, claimed_at, finished_at) VALUES (?, NULL, 'expiry', ?, 's', 'b', ?, 'completed', 'r', 1, 1, ?, ?)`,
 			export, state, exportops.NewID(), at.String(), at.String())
 	}
-	entry(row.ExportID, "deleted", noon)
-	entry(exportops.NewID(), "deleted", noon)
-	entry(exportops.NewID(), "claimed", noon)
-	entry(exportops.NewID(), "failed", noon)
-	entry(exportops.NewID(), "deleted", after(noon, 48*time.Hour))
 	cp := heldRun(t, f, noon)
-	var total, last int64
-	for {
-		n, next, err := f.Store.ForgetDeletions(t.Context(), cp, after(noon, 24*time.Hour), last, 1)
-		must(t, err)
-		total += n
-		if last = next; last == 0 {
-			break
+	day := func(n int) exportops.Time { return after(noon, time.Duration(n)*24*time.Hour) }
+	forget := func(before exportops.Time) (total int64) {
+		t.Helper()
+		for more := true; more; {
+			var n int64
+			var err error
+			n, more, err = f.Store.ForgetDeletions(t.Context(), cp, before, 2)
+			must(t, err)
+			total += n
+			wantWhole(t, f)
+		}
+		return total
+	}
+	for range 5 {
+		entry(exportops.NewID(), "deleted", day(0))
+	}
+	entry(exportops.NewID(), "failed", day(0))
+	entry(exportops.NewID(), "claimed", day(0))
+	chainAll(t, f, cp, day(0))
+	entry(exportops.NewID(), "absent", day(0)) // linked a day later
+	chainAll(t, f, cp, day(1))
+	entry(row.ExportID, "deleted", day(2)) // its row is there
+	chainAll(t, f, cp, day(2))
+	entry(exportops.NewID(), "deleted", day(3))
+	chainAll(t, f, cp, day(3))
+	entry(exportops.NewID(), "deleted", day(4))
+
+	left := func() int64 { return f.Count(t, `SELECT count(*) FROM exportops_deletions`) }
+	for _, step := range []struct {
+		what          string
+		before        exportops.Time
+		gone, remains int64
+	}{
+		{"nothing is old enough", day(0), 0, 11},
+		{"a day, but not what is claimed", day(1), 6, 5},
+		{"up to the day that has a row", day(9), 1, 4},
+	} {
+		if gone := forget(step.before); gone != step.gone || left() != step.remains {
+			t.Fatalf("%s: %d were forgotten and %d are left, want %d and %d", step.what, gone, left(), step.gone, step.remains)
 		}
 	}
-	if left := f.Count(t, `SELECT count(*) FROM exportops_deletions`); total != 2 || left != 3 {
-		t.Fatalf("%d were forgotten and %d are left, want 2 and 3", total, left)
+	f.Exec(t, `DELETE FROM {logs}`)
+	// The last day stays: the chain goes on from it. What has no link stays, too.
+	if gone := forget(day(9)); gone != 1 || left() != 3 {
+		t.Fatalf("%d were forgotten and %d are left, want 1 and 3", gone, left())
+	}
+	chainAll(t, f, cp, day(4))
+	if gone := forget(day(9)); gone != 1 || left() != 2 {
+		t.Fatalf("%d were forgotten and %d are left, want 1 and 2", gone, left())
+	}
+	if r := verify(t, f); r.Days != 2 || r.Links != 1 {
+		t.Fatalf("what is left is %+v, want a day that was and one that is", r)
 	}
 }

@@ -69,6 +69,7 @@ func (*doctorCmd) Run(e *env) error {
 			d.table(cfg, store)
 			d.locations(cfg, store)
 			d.jobs(cfg, store)
+			d.ledger(store)
 			if err := store.Close(); err != nil {
 				d.wrong("database", err)
 			}

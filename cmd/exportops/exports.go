@@ -11,6 +11,11 @@ import (
 )
 
 type exportsCmd struct {
+	List   exportsListCmd   `cmd:"" default:"withargs" help:"List exports, newest first, or show one."`
+	Report exportsReportCmd `cmd:"" help:"Write the compliance report: each export, and what became of its file."`
+}
+
+type exportsListCmd struct {
 	ID     string `arg:"" optional:"" name:"export-id" help:"show this one"`
 	User   string `name:"user" placeholder:"ID" help:"of this user"`
 	Format string `name:"format" placeholder:"FORMAT" help:"json, jsonl, csv or markdown"`
@@ -22,7 +27,7 @@ type exportsCmd struct {
 }
 
 // Run lists exports, newest first, or shows one.
-func (c *exportsCmd) Run(e *env) error {
+func (c *exportsListCmd) Run(e *env) error {
 	f, err := c.filter()
 	if err != nil {
 		return &usageError{err}
@@ -70,7 +75,7 @@ func (e *env) withStore(fn func(exportops.Database) error) error {
 	return errors.Join(fn(s), s.Close())
 }
 
-func (c *exportsCmd) filter() (exportops.ExportFilter, error) {
+func (c *exportsListCmd) filter() (exportops.ExportFilter, error) {
 	f := exportops.ExportFilter{
 		UserID: strings.ToLower(c.User), Format: exportops.Format(c.Format), Status: exportops.Status(c.Status),
 		Limit: c.Limit, Cursor: c.Cursor,

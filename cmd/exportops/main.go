@@ -37,16 +37,17 @@ type cli struct {
 	Volume    volumeCmd    `cmd:"" help:"Show how many exports there were, period by period."`
 	Exports   exportsCmd   `cmd:"" help:"List exports, or show one."`
 	Runs      runsCmd      `cmd:"" help:"List runs of jobs, or show one."`
+	Hold      holdCmd      `cmd:"" help:"Place, list and release legal holds."`
+	Archive   archiveCmd   `cmd:"" help:"List, verify, search and restore archives of log rows."`
 	EraseUser eraseUserCmd `cmd:"" name:"erase-user" help:"Erase a user: files, log rows, metrics and every other trace."`
 	Erasures  erasuresCmd  `cmd:"" help:"List the receipts of erasures."`
+	Deletions deletionsCmd `cmd:"" help:"Show the ledger: what was deleted, when, why and by which run."`
 	Import    importCmd    `cmd:"" help:"Read export logs or export_metric events from a file."`
 	Migrate   migrateCmd   `cmd:"" help:"Create the database, or bring it up to date."`
 	Doctor    doctorCmd    `cmd:"" help:"Look for what is wrong, and say what to do."`
 	Selftest  selftestCmd  `cmd:"" help:"Test this installation, leaving nothing behind."`
 	Check     checkCmd     `cmd:"" help:"Test the cron endpoints of a running server."`
 	Version   versionCmd   `cmd:"" help:"Show the version."`
-	Archive   archiveCmd   `cmd:"" help:"List, verify, search and restore archives of log rows."`
-	Hold      holdCmd      `cmd:"" help:"Place, list and release legal holds."`
 }
 
 func main() {

@@ -1,12 +1,43 @@
 package main
 
 import (
+	"os/user"
 	"strings"
+	"time"
 
 	"github.com/exportops/exportops"
 )
 
 type runsCmd struct {
+	List   runsListCmd   `cmd:"" default:"withargs" help:"List runs of jobs, or show one."`
+	Cancel runsCancelCmd `cmd:"" help:"Ask an active run to stop before its next batch."`
+}
+
+type runsCancelCmd struct {
+	ID string `arg:"" name:"run-id" help:"the run"`
+}
+
+// Run asks a run to stop. Its holder, in whichever process, ends it as partial.
+func (c *runsCancelCmd) Run(e *env) error {
+	return e.withStore(func(s exportops.Database) error {
+		r, err := s.CancelRun(e.ctx, strings.ToLower(c.ID), operator(), exportops.At(time.Now()))
+		if err != nil {
+			return err
+		}
+		return e.show(r, func() { e.drawRun(r) })
+	})
+}
+
+// operator names who uses the program, for what is recorded of it.
+func operator() string {
+	name := "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	return "cli:" + name
+}
+
+type runsListCmd struct {
 	ID     string `arg:"" optional:"" name:"run-id" help:"show this one"`
 	Job    string `name:"job" placeholder:"JOB" help:"metrics-aggregate, file-cleanup, log-cleanup, user-log-cleanup or erase-user"`
 	State  string `name:"state" placeholder:"STATE" help:"running, done, partial, failed, refused, skipped or missed"`
@@ -15,7 +46,7 @@ type runsCmd struct {
 }
 
 // Run lists runs, newest first, or shows one.
-func (c *runsCmd) Run(e *env) error {
+func (c *runsListCmd) Run(e *env) error {
 	return e.withStore(func(s exportops.Database) error {
 		if c.ID != "" {
 			r, err := s.Run(e.ctx, c.ID)
@@ -69,6 +100,9 @@ func (e *env) drawRun(r exportops.Run) {
 	}
 	if r.Forced {
 		rows = append(rows, []string{"forced", "yes"})
+	}
+	if r.CancelledAt != nil {
+		rows = append(rows, []string{"cancelled", instant(r.CancelledAt) + " by " + r.CancelledBy})
 	}
 	if r.Error != "" {
 		rows = append(rows, []string{"error", r.Error})

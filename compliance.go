@@ -1,0 +1,166 @@
+package exportops
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ReportReader is what a compliance report reads.
+type ReportReader interface {
+	Exports(ctx context.Context, f ExportFilter) (page []Export, next string, err error)
+	DeletionsOf(ctx context.Context, exportIDs []string) ([]Deletion, error)
+}
+
+// reportRow is an export with its entries of the ledger, oldest first.
+type reportRow struct {
+	Export
+	entries      []Deletion
+	logRetention time.Duration
+}
+
+// last is the entry that says what became of the file, nil without one.
+func (r *reportRow) last() *Deletion {
+	if len(r.entries) == 0 {
+		return nil
+	}
+	return &r.entries[len(r.entries)-1]
+}
+
+// reportColumns are the columns of the compliance report, with what each says of
+// an export.
+var reportColumns = []struct {
+	name string
+	cell func(r *reportRow) string
+}{
+	{"export_id", func(r *reportRow) string { return r.ExportID }},
+	{"user_id", func(r *reportRow) string { return r.UserID }},
+	{"format", func(r *reportRow) string { return string(r.Format) }},
+	{"asked_at", func(r *reportRow) string { return timeCell(&r.Timestamp) }},
+	{"created_at", func(r *reportRow) string { return timeCell(&r.CreatedAt) }},
+	{"expires_at", func(r *reportRow) string { return timeCell(r.ExpiresAt) }},
+	{"status", func(r *reportRow) string { return string(r.Status) }},
+	{"file_url", func(r *reportRow) string {
+		if r.FileURL == nil {
+			return ""
+		}
+		return *r.FileURL
+	}},
+	{"file_size", func(r *reportRow) string {
+		if r.FileSize == nil {
+			return ""
+		}
+		return strconv.FormatInt(*r.FileSize, 10)
+	}},
+	{"deletion", ofEntry(func(d *Deletion) string { return string(d.State) })},
+	{"file_deleted_at", ofEntry(func(d *Deletion) string {
+		if !d.State.Confirmed() {
+			return ""
+		}
+		return timeCell(d.FinishedAt)
+	})},
+	{"deletion_mode", ofEntry(func(d *Deletion) string { return string(d.Mode) })},
+	{"evidence", ofEntry(func(d *Deletion) string { return d.Evidence })},
+	{"run_id", ofEntry(func(d *Deletion) string { return d.RunID })},
+	{"bytes_freed", ofEntry(func(d *Deletion) string { return strconv.FormatInt(d.Bytes, 10) })},
+	{"failures", ofEntry(func(d *Deletion) string { return strconv.Itoa(d.Failures) })},
+	{"deletion_error", ofEntry(func(d *Deletion) string { return d.Error })},
+	{"ledger_entry", ofEntry(func(d *Deletion) string { return strconv.FormatInt(d.ID, 10) })},
+	{"log_kept_until", func(r *reportRow) string {
+		until := At(r.Timestamp.Add(r.logRetention))
+		return timeCell(&until)
+	}},
+}
+
+func ofEntry(cell func(d *Deletion) string) func(*reportRow) string {
+	return func(r *reportRow) string {
+		if d := r.last(); d != nil {
+			return cell(d)
+		}
+		return ""
+	}
+}
+
+func timeCell(t *Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.String()
+}
+
+// WriteReport writes the compliance report as CSV (RFC 4180): a line for each
+// export that was asked for in the span and still has its log row, newest first,
+// with what became of its file. Memory is flat. It returns how many lines it
+// wrote; after an error the report is not whole.
+func WriteReport(ctx context.Context, w io.Writer, s ReportReader, span Span, logRetention time.Duration) (lines int64, err error) {
+	out := csv.NewWriter(w)
+	out.UseCRLF = true
+	record := make([]string, len(reportColumns))
+	for i, c := range reportColumns {
+		record[i] = c.name
+	}
+	if err := out.Write(record); err != nil {
+		return 0, fmt.Errorf("write the report: %w", err)
+	}
+	f := ExportFilter{From: span.From, To: span.To, Limit: MaxPage}
+	for {
+		page, next, err := s.Exports(ctx, f)
+		if err != nil {
+			return lines, err
+		}
+		rows, err := withEntries(ctx, s, page, logRetention)
+		if err != nil {
+			return lines, err
+		}
+		for i := range rows {
+			for k, c := range reportColumns {
+				record[k] = harmless(c.cell(&rows[i]))
+			}
+			if err := out.Write(record); err != nil {
+				return lines, fmt.Errorf("write the report: %w", err)
+			}
+			lines++
+		}
+		if f.Cursor = next; next == "" {
+			break
+		}
+	}
+	out.Flush()
+	if err := out.Error(); err != nil {
+		return lines, fmt.Errorf("write the report: %w", err)
+	}
+	return lines, nil
+}
+
+func withEntries(ctx context.Context, s ReportReader, page []Export, logRetention time.Duration) ([]reportRow, error) {
+	if len(page) == 0 {
+		return nil, nil
+	}
+	rows, ids, at := make([]reportRow, len(page)), make([]string, len(page)), make(map[string]int, len(page))
+	for i, e := range page {
+		rows[i], ids[i], at[e.ExportID] = reportRow{Export: e, logRetention: logRetention}, e.ExportID, i
+	}
+	entries, err := s.DeletionsOf(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range entries {
+		if i, ok := at[d.ExportID]; ok {
+			rows[i].entries = append(rows[i].entries, d)
+		}
+	}
+	return rows, nil
+}
+
+// harmless keeps a spreadsheet from taking a cell for a formula: what begins as one
+// gets an apostrophe before it, which spreadsheets do not show.
+func harmless(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(cell)[0]) {
+		return "'" + cell
+	}
+	return cell
+}

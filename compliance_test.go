@@ -1,0 +1,122 @@
+package exportops_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// reported is a table of exports, in pages of two, and their ledger.
+type reported struct {
+	exports []exportops.Export
+	ledger  []exportops.Deletion
+	asked   exportops.ExportFilter
+	err     error
+}
+
+func (r *reported) Exports(_ context.Context, f exportops.ExportFilter) ([]exportops.Export, string, error) {
+	r.asked = f
+	from := len(f.Cursor)
+	if to := from + 2; to < len(r.exports) {
+		return r.exports[from:to], strings.Repeat("x", to), nil
+	}
+	return r.exports[from:], "", r.err
+}
+
+func (r *reported) DeletionsOf(_ context.Context, ids []string) (out []exportops.Deletion, _ error) {
+	for _, d := range r.ledger {
+		for _, id := range ids {
+			if d.ExportID == id {
+				out = append(out, d)
+			}
+		}
+	}
+	return out, nil
+}
+
+var reportNoon = exportops.At(time.Date(2025, 10, 31, 12, 0, 0, 0, time.UTC))
+
+func exportsNamed(urls ...string) (all []exportops.Export) {
+	for i, u := range urls {
+		all = append(all, exportops.Export{
+			ExportID: fmt.Sprintf("e%d", i), UserID: "u", Timestamp: reportNoon, CreatedAt: reportNoon, Format: exportops.CSV,
+			Status: exportops.Completed, FileURL: &u, ExpiresAt: &reportNoon,
+		})
+	}
+	return all
+}
+
+// readReport returns the cells of each line by the names of their columns.
+func readReport(t *testing.T, r *reported) (lines []map[string]string) {
+	t.Helper()
+	var b bytes.Buffer
+	n, err := exportops.WriteReport(t.Context(), &b, r, exportops.Span{From: reportNoon}, 30*24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := csv.NewReader(&b).ReadAll()
+	if err != nil || int64(len(all)-1) != n {
+		t.Fatalf("%d records, told are %d: %v", len(all), n, err)
+	}
+	for _, record := range all[1:] {
+		line := map[string]string{}
+		for i, name := range all[0] {
+			line[name] = record[i]
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func TestReport(t *testing.T) {
+	r := &reported{exports: exportsNamed("a", "b", "c", "d", "e")}
+	later := exportops.At(reportNoon.Add(time.Hour))
+	r.ledger = []exportops.Deletion{
+		{ID: 1, ExportID: "e1", State: exportops.DeletionChanged, FinishedAt: &reportNoon},
+		{ID: 2, ExportID: "e1", State: exportops.DeletionDone, Mode: exportops.ByExpiry, Evidence: "confirmed", RunID: "run", Bytes: 9, FinishedAt: &later},
+		{ID: 3, ExportID: "e4", State: exportops.DeletionFailed, Failures: 2, Error: "no", FinishedAt: &later},
+	}
+	lines := readReport(t, r)
+	if len(lines) != 5 || r.asked.From != reportNoon {
+		t.Fatalf("%d lines, asked for %+v", len(lines), r.asked)
+	}
+	for line, want := range map[int]map[string]string{
+		0: {"export_id": "e0", "deletion": "", "file_deleted_at": "", "file_url": "a", "log_kept_until": "2025-11-30T12:00:00.000Z"},
+		1: {"deletion": "deleted", "file_deleted_at": later.String(), "deletion_mode": "expiry", "evidence": "confirmed", "run_id": "run", "bytes_freed": "9", "ledger_entry": "2"},
+		4: {"deletion": "failed", "file_deleted_at": "", "failures": "2", "deletion_error": "no", "expires_at": reportNoon.String()},
+	} {
+		for name, cell := range want {
+			if lines[line][name] != cell {
+				t.Errorf("line %d: %s is %q, want %q", line, name, lines[line][name], cell)
+			}
+		}
+	}
+	r.err = errors.New("no database")
+	if _, err := exportops.WriteReport(t.Context(), &bytes.Buffer{}, r, exportops.Span{}, 0); !errors.Is(err, r.err) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestReportOfHostileTexts(t *testing.T) {
+	formulas := []string{"=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "＝1", "=HYPERLINK(\"http://x\",\"a,b\")"}
+	for _, text := range formulas {
+		if got := readReport(t, &reported{exports: exportsNamed(text)})[0]["file_url"]; got != "'"+text {
+			t.Errorf("%q is written as %q", text, got)
+		}
+	}
+	if got := readReport(t, &reported{exports: exportsNamed("\r=1")})[0]["file_url"]; !strings.HasPrefix(got, "'") {
+		t.Errorf("a carriage return is written as %q", got)
+	}
+	for _, text := range []string{"", "a=1", `say "hi", then`, "two\nlines", "'=1", "ä", "\xff", `\.`} {
+		if got := readReport(t, &reported{exports: exportsNamed(text)})[0]["file_url"]; got != text {
+			t.Errorf("%q is written as %q", text, got)
+		}
+	}
+}
