@@ -155,7 +155,7 @@ func (o *Objects) open(ctx context.Context, key string) (io.ReadCloser, error) {
 	var body io.ReadCloser
 	giveUp := time.Now().Add(patience)
 	err := o.store.send(ctx, giveUp, func(context.Context) (err error) {
-		body, err = o.get(ctx, key) // not the attempt's context, which ends before the body
+		body, err = o.get(ctx, key) //nolint:contextcheck // the attempt's context ends before the body
 		return err
 	})
 	switch {
