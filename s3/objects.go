@@ -155,7 +155,7 @@ func (o *Objects) open(ctx context.Context, key string) (io.ReadCloser, error) {
 	var body io.ReadCloser
 	giveUp := time.Now().Add(patience)
 	err := o.store.send(ctx, giveUp, func(context.Context) (err error) {
-		body, err = o.get(ctx, key) //nolint:contextcheck // the attempt's context ends before the body
+		body, err = o.get(ctx, key) // not the attempt's context, which ends before the body
 		return err
 	})
 	switch {
@@ -172,7 +172,8 @@ func (o *Objects) open(ctx context.Context, key string) (io.ReadCloser, error) {
 
 func (o *Objects) get(ctx context.Context, key string) (io.ReadCloser, error) {
 	w := watch(ctx)
-	out, err := o.store.client.GetObject(w.ctx, &awss3.GetObjectInput{Bucket: &o.store.opts.Bucket, Key: &key})
+	in := &awss3.GetObjectInput{Bucket: &o.store.opts.Bucket, Key: &key}
+	out, err := o.store.client.GetObject(w.ctx, in) //nolint:contextcheck // it is made of ctx
 	if err != nil {
 		err = w.explain(err)
 		w.stop()
