@@ -8,8 +8,9 @@ LINT := $(BIN)/golangci-lint
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # What the tests run against, and the backends whose conformance must be shown.
-SERVERS := postgres pgbouncer s3 supabase
-BACKENDS := sqlite disk postgres postgres-pgbouncer s3 supabase
+SERVERS := postgres pgbouncer s3 supabase duckdb
+BACKENDS := sqlite disk postgres postgres-pgbouncer s3 supabase \
+	disk-objects s3-objects supabase-objects archive-duckdb
 
 FUZZTIME ?= 20s
 ARGS ?=

@@ -64,7 +64,7 @@ func TestAFolderOfArchivesIsNotInTheStorageByALink(t *testing.T) {
 			t.Errorf("%s: %v, want it refused: %v", name, err, refused)
 		}
 		if err == nil {
-			defer a.Close()
+			t.Cleanup(func() { _ = a.Close() })
 		}
 	}
 }

@@ -305,7 +305,7 @@ func (m *memberReader) at(position int64) (*exportops.ArchiveMember, error) {
 func (k *Keeper) manifest(ctx context.Context, a exportops.Archive, s Summary, write bool) (fault string, err error) {
 	name, err := ParseKey(a.Key)
 	if err != nil {
-		return err.Error(), nil
+		return err.Error(), nil //nolint:nilerr // the fault says it
 	}
 	body, err := k.Objects.Open(ctx, name.ManifestKey())
 	switch {

@@ -205,7 +205,7 @@ func (o objects) oneCreatorWins() {
 func (o objects) writesWhatWasAnnounced() {
 	content := []byte("what was announced")
 	sum := sha256.Sum256(content)
-	for name, body := range map[string][]byte{"shorter": content[1:], "longer": append(slices.Clone(content), 'x'), "other": []byte("what was not annouced"), "none": nil} {
+	for name, body := range map[string][]byte{"shorter": content[1:], "longer": append(slices.Clone(content), 'x'), "other": []byte("what was anNounced"), "none": nil} {
 		if err := o.Store.Create(o.Context(), name, bytes.NewReader(body), int64(len(content)), sum); !exportops.IsKind(err, exportops.KindInvalid) {
 			o.Errorf("a %s body: %v, want it to be invalid", name, err)
 		}

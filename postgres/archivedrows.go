@@ -133,9 +133,9 @@ func (s *Store) deleteMembers(ctx context.Context, tx pgx.Tx, members []exportop
 
 // dropEdited keeps the rows that are not what was archived.
 func (d *logDeletion) dropEdited(ctx context.Context, hashes map[string][32]byte) error {
-	at := map[string]int64{}
-	var ids []string
-	for _, i := range d.going() {
+	going := d.going()
+	at, ids := make(map[string]int64, len(going)), make([]string, 0, len(going))
+	for _, i := range going {
 		ids, at[d.rows[i].ID], d.goes[i] = append(ids, d.rows[i].ID), i, false
 	}
 	if len(ids) == 0 {

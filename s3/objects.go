@@ -172,7 +172,8 @@ func (o *Objects) open(ctx context.Context, key string) (io.ReadCloser, error) {
 
 func (o *Objects) get(ctx context.Context, key string) (io.ReadCloser, error) {
 	w := watch(ctx)
-	out, err := o.store.client.GetObject(w.ctx, &awss3.GetObjectInput{Bucket: &o.store.opts.Bucket, Key: &key})
+	in := &awss3.GetObjectInput{Bucket: &o.store.opts.Bucket, Key: &key}
+	out, err := o.store.client.GetObject(w.ctx, in) //nolint:contextcheck // it is made of ctx
 	if err != nil {
 		err = w.explain(err)
 		w.stop()

@@ -246,11 +246,9 @@ func TestABodyThatBreaksOffIsAnError(t *testing.T) {
 func TestABodyThatStallsIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake("a")
-		var asked context.Context
 		f.spoil = func(q request, a *http.Response) (*http.Response, error) {
 			if q.op == "GetObject" {
-				asked = a.Request.Context()
-				a.Body = &stalled{asked}
+				a.Body = &stalled{a.Request.Context()}
 			}
 			return a, nil
 		}

@@ -58,7 +58,7 @@ func (o *Objects) gather(ctx context.Context, folder, prefix string, found map[s
 			}
 			return true, nil
 		case !strings.HasPrefix(key, prefix) || o.store.checkKey(key) != nil:
-			return true, nil
+			return true, nil //nolint:nilerr // what is no object's key is no object
 		}
 		info, err := x.info()
 		if err != nil {
