@@ -11,6 +11,7 @@ type Store interface {
 	DeletionStore
 	LogStore
 	RunStore
+	GuardStore
 }
 
 // Database is an open database. Migrate or Ready comes before anything else.

@@ -113,7 +113,10 @@ var bigTablesOf = []string{"export_logs", "export_metrics", "deletions", "rollup
 
 // mainIndexes says by which index each call comes to the rows it is about.
 var mainIndexes = map[string]string{
-	"Candidates expiry":  "export_logs_expires_at",
+	"Candidates expiry":          "export_logs_expires_at",
+	"CountCandidatesUpTo expiry": "export_logs_expires_at", "CountCandidatesUpTo erasure": "export_logs_user_id",
+	"CountLogRowsUpTo age": "export_logs_timestamp", "CountLogRowsUpTo user": "export_logs_user_id",
+	"CountLogRowsUpTo user and age": "export_logs_user_id", "FinishedRuns": "runs_finished",
 	"Candidates erasure": "export_logs_user_id", "CountCandidates erasure": "export_logs_user_id",
 	"CandidatesByID": "export_logs_export_id_key", "ClaimFiles": "export_logs_expires_at",
 	"ClaimFiles by id": "export_logs_export_id_key", "Settle": "export_logs_export_id_key",
@@ -142,18 +145,20 @@ var mainIndexes = map[string]string{
 
 // wholeTables says which calls may walk through a table, and why.
 var wholeTables = map[string]string{
-	"Candidates age":              "no index is in the order of created_at",
-	"CountCandidates age":         "likewise",
-	"CountLogRows age":            "it is about nearly all rows",
-	"Candidates log_cleanup":      "nearly all rows are confirmed, and passed to find the others",
-	"CountCandidates log_cleanup": "likewise",
-	"KeyRows":                     "it is about all files that are live",
-	"Deletions":                   "the newest first, until the page is full",
-	"Deletions deleted":           "what nearly all entries are",
-	"Deletions of a run":          "a run's entries lie together; an index would cost every claim",
-	"LogStatistics":               "it adds up nearly all rows",
-	"Diagnose":                    "it looks at the whole table once",
-	"ForgetDeletions":             "a few hundred at a time, oldest first",
+	"Candidates age":                  "no index is in the order of created_at",
+	"CountCandidates age":             "likewise",
+	"CountCandidatesUpTo age":         "likewise, until it is enough",
+	"CountLogRows age":                "it is about nearly all rows",
+	"Candidates log_cleanup":          "nearly all rows are confirmed, and passed to find the others",
+	"CountCandidates log_cleanup":     "likewise",
+	"CountCandidatesUpTo log_cleanup": "likewise, until it is enough",
+	"KeyRows":                         "it is about all files that are live",
+	"Deletions":                       "the newest first, until the page is full",
+	"Deletions deleted":               "what nearly all entries are",
+	"Deletions of a run":              "a run's entries lie together; an index would cost every claim",
+	"LogStatistics":                   "it adds up nearly all rows",
+	"Diagnose":                        "it looks at the whole table once",
+	"ForgetDeletions":                 "a few hundred at a time, oldest first",
 }
 
 var aPage = regexp.MustCompile(` (first|next) page`)

@@ -71,6 +71,10 @@ var mainIndexes = map[string]string{
 	"Candidates age": "export_logs_status", "CountCandidates age": "export_logs_status",
 	"Candidates log_cleanup": "export_logs_timestamp", "CountCandidates log_cleanup": "export_logs_timestamp",
 	"Candidates erasure": "export_logs_user_id", "CountCandidates erasure": "export_logs_user_id",
+	"CountCandidatesUpTo expiry": "export_logs_expires_at", "CountCandidatesUpTo age": "export_logs_status",
+	"CountCandidatesUpTo log_cleanup": "export_logs_timestamp", "CountCandidatesUpTo erasure": "export_logs_user_id",
+	"CountLogRowsUpTo age": "export_logs_timestamp", "CountLogRowsUpTo user": "export_logs_user_id",
+	"CountLogRowsUpTo user and age": "export_logs_user_id", "FinishedRuns": "exportops_runs_finished",
 	"CandidatesByID": "sqlite_autoindex_export_logs_2", // of export_id
 	"ClaimFiles":     "export_logs_expires_at", "ClaimFiles by id": "sqlite_autoindex_export_logs_2",
 	"Settle": "sqlite_autoindex_export_logs_2", "Reclaim": "exportops_deletions_open",
@@ -91,6 +95,7 @@ var wholeTables = map[string]string{
 	"Deletions":          "the newest first, until the page is full",
 	"Deletions deleted":  "what nearly all entries are",
 	"Deletions of a run": "a run's entries lie together; an index would cost every claim",
+	"Clock":              "the newest first, until one is a cleanup",
 	"Runs":               "the newest first, until the page is full; there are a few thousand",
 	"Runs of a job":      "a few thousand",
 	"Runs active":        "a few thousand",
@@ -101,10 +106,11 @@ var wholeTables = map[string]string{
 // wholeStatus says which calls may take the index on status to all completed
 // rows, and why.
 var wholeStatus = map[string]string{
-	"Candidates age":      "no index is in the order of created_at",
-	"CountCandidates age": "likewise",
-	"KeyRows":             "it is about all files that are live",
-	"InProgress":          "it asks for what is queued and processing alone, which is little",
+	"Candidates age":          "no index is in the order of created_at",
+	"CountCandidates age":     "likewise",
+	"CountCandidatesUpTo age": "likewise, until it is enough",
+	"KeyRows":                 "it is about all files that are live",
+	"InProgress":              "it asks for what is queued and processing alone, which is little",
 }
 
 // sorted says which calls may sort what they read, because it is little.
@@ -123,7 +129,7 @@ func TestStatementsUseTheIndexes(t *testing.T) {
 	for name, plan := range plans {
 		for _, step := range plan {
 			table := aScan.FindStringSubmatch(step)
-			scan := table != nil && !slices.Contains(notTables, table[1])
+			scan := table != nil && !strings.HasPrefix(table[1], "(subquery") && !slices.Contains(notTables, table[1])
 			// All of a partial index is the few rows it is about.
 			partial := strings.Contains(step, "exportops_deletions_open") || strings.Contains(step, "exportops_runs_active")
 			switch {

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("runs", func(t *testing.T) { testRuns(t, open) })
 	t.Run("deletions", func(t *testing.T) { testDeletions(t, open) })
 	t.Run("logs", func(t *testing.T) { testLogs(t, open) })
+	t.Run("guards", func(t *testing.T) { testGuards(t, open) })
 	t.Run("forget", func(t *testing.T) { testForget(t, open) })
 }
 
