@@ -26,6 +26,7 @@ type order struct {
 	Dir      string // of its world
 	Minutes  int    // its clock is that much later
 	Jobs     []exportops.Job
+	Force    bool
 	DieAfter int // files: it kills itself then; 0 for never
 }
 
@@ -67,7 +68,7 @@ func obey(o order) {
 	say("ready")
 	var done report
 	for _, job := range o.Jobs {
-		a, err := w.Runner().Run(p.Context(), jobs.Request{Job: job, Trigger: exportops.ByCron})
+		a, err := w.Runner().Run(p.Context(), jobs.Request{Job: job, Trigger: exportops.ByCron, Force: o.Force})
 		w.Must(err)
 		done.Answers = append(done.Answers, a)
 	}

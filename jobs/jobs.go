@@ -17,6 +17,7 @@ type Store interface {
 	cleanup.Store
 	cleanup.Reader
 	exportops.RunStore
+	exportops.GuardStore
 }
 
 // Options is what a Runner works with. Every field is required, the last two

@@ -16,14 +16,26 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}
 	switch req.Job {
 	case exportops.FileCleanup:
+		guards, err := r.ask(ctx, req, exportops.Run{Forced: req.Force}, nil, deadline)
+		if err != nil {
+			return Answer{}, err
+		}
 		res, err := dry.CleanFiles(ctx, r.selection(req))
+		res.Guards = guards
 		filesEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Files: &res}}, err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		if err := r.refuseUnarchived(); err != nil {
 			return Answer{}, err
 		}
+		var guards *exportops.Guards
+		if req.Job == exportops.LogCleanup {
+			if guards, err = r.ask(ctx, req, exportops.Run{Forced: req.Force}, nil, deadline); err != nil {
+				return Answer{}, err
+			}
+		}
 		res, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())
+		res.Guards = guards
 		logsEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Logs: &res}}, err
 	}
