@@ -216,6 +216,7 @@ type FileCleanupResult struct {
 	Complete    bool          `json:"complete"`
 	DryRun      bool          `json:"dry_run,omitempty"`
 	Guards      *Guards       `json:"guards,omitempty"` // what they said before anything was deleted
+	Plan        string        `json:"plan,omitempty"`   // SHA-256 of the plan that was written, or applied
 	RunID       string        `json:"run_id,omitempty"`
 	DurationMS  int64         `json:"duration_ms"`
 	Timestamp   Time          `json:"timestamp"`

@@ -26,6 +26,8 @@ type DryRun struct {
 	// Most ends it likewise, once more than so much would be deleted; 0 for no
 	// end.
 	Most int64
+	// Plan, where set, is told each decision about a file.
+	Plan *PlanWriter
 }
 
 func (d DryRun) ended() bool { return !d.Deadline.IsZero() && !d.Now().Before(d.Deadline) }
@@ -53,6 +55,9 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 	var later []postponed
 	count := func(page []exportops.Candidate, ds []exportops.Decision) {
 		later = append(later, tally(&res, page, ds)...)
+		if d.Plan != nil {
+			d.Plan.decided(page, ds)
+		}
 	}
 	for {
 		page, after, err := d.Store.Candidates(ctx, sel, next, dryPage)

@@ -63,7 +63,10 @@ func (r *Runner) ask(ctx context.Context, req Request, run exportops.Run, known 
 	case len(g.RefusedBy) == 0:
 	case run.Forced:
 		g.OverriddenBy = exportops.ByForce
-	case known != nil && g.Clock == nil:
+	case g.Clock != nil:
+	case req.Plan != nil:
+		g.OverriddenBy = exportops.ByPlan
+	case known != nil:
 		g.OverriddenBy = known.OverriddenBy
 	}
 	return g, nil
@@ -94,6 +97,11 @@ func (r *Runner) count(ctx context.Context, req Request, forced bool, deadline t
 	past, err := r.past(ctx, req)
 	if err != nil {
 		return err
+	}
+	if req.Plan != nil {
+		g.Files = past.files
+		g.Files.Found = req.Plan.Totals.Due()
+		return nil
 	}
 	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}
 	if req.Job == exportops.FileCleanup {

@@ -12,8 +12,12 @@ import (
 	"github.com/exportops/exportops/cleanup"
 )
 
-// helpable reports whether other processes may help with a run.
-func helpable(run exportops.Run) bool { return run.Job == exportops.FileCleanup }
+// helpable reports whether other processes may help with a run. They know nothing
+// of a plan.
+func helpable(run exportops.Run) bool {
+	var p params
+	return run.Job == exportops.FileCleanup && json.Unmarshal(run.Params, &p) == nil && p.Plan == ""
+}
 
 // Help takes part in an active run of another process, until nothing of it is
 // left to claim. It does nothing for a run that cannot be helped with, that this

@@ -35,6 +35,9 @@ type Options struct {
 	// they are deleted, and this version cannot.
 	ArchiveConfigured bool
 
+	// Database names the database in plans: one is applied where it was made.
+	Database string
+
 	Holder string // names this process in its runs; "" for host and process id
 }
 
@@ -84,6 +87,9 @@ func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	}
 	if req.DryRun {
 		return r.rehearse(ctx, req, deadline)
+	}
+	if err := r.refuseStrange(req.Plan); err != nil {
+		return Answer{}, err
 	}
 	for {
 		run, fence, how, err := r.Store.BeginRun(ctx, exportops.RunRequest{

@@ -20,8 +20,14 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		if err != nil {
 			return Answer{}, err
 		}
-		res, err := dry.CleanFiles(ctx, r.selection(req))
-		res.Guards = guards
+		sel := r.selection(req)
+		if req.PlanOut != nil {
+			dry.Plan = cleanup.NewPlanWriter(req.PlanOut, r.planHeader(sel))
+		}
+		res, err := dry.CleanFiles(ctx, sel)
+		if res.Guards = guards; err == nil && req.PlanOut != nil {
+			res.Plan, err = dry.Plan.End(res.Complete)
+		}
 		filesEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Files: &res}}, err
 	case exportops.LogCleanup, exportops.UserLogCleanup:

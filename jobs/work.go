@@ -132,6 +132,9 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 		if err := r.guard(ctx, req, run, work, result); err != nil {
 			return filesEnding(result.Files), err
 		}
+		if req.Plan != nil {
+			return filesEnding(result.Files), r.cleaner.ApplyPlan(ctx, work, req.Plan, result.Files)
+		}
 		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
 		return filesEnding(result.Files), err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
