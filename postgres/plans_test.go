@@ -120,7 +120,7 @@ var mainIndexes = map[string]string{
 	"Candidates erasure": "export_logs_user_id", "CountCandidates erasure": "export_logs_user_id",
 	"CandidatesByID": "export_logs_export_id_key", "ClaimFiles": "export_logs_expires_at",
 	"ClaimFiles by id": "export_logs_export_id_key", "Settle": "export_logs_export_id_key",
-	"Reclaim": "deletions_open", "KeyRows since": "export_logs_timestamp",
+	"Reclaim": "deletions_open", "Reclaim by id": "deletions_open", "KeyRows since": "export_logs_timestamp",
 	"Deletions open": "deletions_open", "Deletions open before": "deletions_open", "Deletions of an export": "deletions_export",
 	"Deletions of an export and run": "deletions_export",
 	"Deletions failed":               "deletions_failed", "Deletions quarantined": "deletions_failed",

@@ -100,6 +100,9 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	n := 0
 	_, _, err = s.Reclaim(ctx, c, 9, func(exportops.OpenClaim) bool { n++; return n%2 == 0 })
 	no(err)
+	name("Reclaim by id")
+	_, _, err = s.Reclaim(ctx, c, 9, func(exportops.OpenClaim) bool { return false }, ids...)
+	no(err)
 	name("KeyRows")
 	for _, err := range s.KeyRows(ctx, exportops.Time{}) {
 		no(err)

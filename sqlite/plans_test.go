@@ -77,7 +77,7 @@ var mainIndexes = map[string]string{
 	"CountLogRowsUpTo user and age": "export_logs_user_id", "FinishedRuns": "exportops_runs_finished",
 	"CandidatesByID": "sqlite_autoindex_export_logs_2", // of export_id
 	"ClaimFiles":     "export_logs_expires_at", "ClaimFiles by id": "sqlite_autoindex_export_logs_2",
-	"Settle": "sqlite_autoindex_export_logs_2", "Reclaim": "exportops_deletions_open",
+	"Settle": "sqlite_autoindex_export_logs_2", "Reclaim": "exportops_deletions_open", "Reclaim by id": "exportops_deletions_open",
 	"KeyRows": "export_logs_status", "KeyRows since": "export_logs_timestamp",
 	"Deletions open": "exportops_deletions_open", "Deletions of an export": "exportops_deletions_export",
 	"Deletions of an export and run": "exportops_deletions_export",
@@ -114,7 +114,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id"}
 
 var (
 	aScan     = regexp.MustCompile(`^SCAN (\S+)`)
