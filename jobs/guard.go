@@ -75,10 +75,10 @@ func (r *Runner) ask(ctx context.Context, req Request, run exportops.Run, known 
 // unlessDone drops the error of a question that was not answered because the run
 // was told to stop: the work looks at that itself, before it deletes anything.
 func unlessDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // clock returns what is wrong with our clock, or nil.

@@ -16,7 +16,7 @@ const oldPlan = 24 * time.Hour
 
 // openPlan opens and verifies a plan. The file is read again while it is applied.
 func openPlan(name string) (*cleanup.Plan, *os.File, error) {
-	f, err := os.Open(name) //nolint:gosec // the operator names it
+	f, err := os.Open(name)
 	if err != nil {
 		return nil, nil, &exportops.Error{Kind: exportops.KindInvalid, Field: "--plan", Message: err.Error()}
 	}
