@@ -229,7 +229,9 @@ type DeletionStore interface {
 	// Reclaim takes over claims that other, dead runs left open: those for which
 	// resume answers true are claimed by this run, the others end as changed.
 	// An empty answer means that none are left, or that a hold covers everything.
-	Reclaim(ctx context.Context, c Checkpoint, limit int, resume func(OpenClaim) bool) ([]OpenClaim, []bool, error)
+	// Where exports are named, it is about their claims alone.
+	Reclaim(ctx context.Context, c Checkpoint, limit int, resume func(OpenClaim) bool, exportIDs ...string) (
+		[]OpenClaim, []bool, error)
 	// KeyRows yields rows that are completed or in progress and name a file;
 	// with since set, only those whose timestamp is not before it.
 	KeyRows(ctx context.Context, since Time) iter.Seq2[KeyRow, error]

@@ -230,6 +230,8 @@ type FileCleanupResult struct {
 	ErrorsTotal int64         `json:"errors_total"`
 	Complete    bool          `json:"complete"`
 	DryRun      bool          `json:"dry_run,omitempty"`
+	Guards      *Guards       `json:"guards,omitempty"` // what they said before anything was deleted
+	Plan        string        `json:"plan,omitempty"`   // SHA-256 of the plan that was written, or applied
 	RunID       string        `json:"run_id,omitempty"`
 	DurationMS  int64         `json:"duration_ms"`
 	Timestamp   Time          `json:"timestamp"`
@@ -240,9 +242,13 @@ type FileCleanupResult struct {
 func (r *FileCleanupResult) Resume() {
 	*r = FileCleanupResult{
 		DeletedCount: r.DeletedCount, LogsUpdated: r.LogsUpdated, AlreadyAbsent: r.AlreadyAbsent, NoFile: r.NoFile,
-		Changed: r.Changed, Recovered: r.Recovered, BytesFreed: r.BytesFreed,
+		Changed: r.Changed, Recovered: r.Recovered, BytesFreed: r.BytesFreed, Guards: r.Guards,
 	}
 }
+
+// Dealt returns how many exports the cleanup dealt with for good: what the next
+// runs are measured by.
+func (r *FileCleanupResult) Dealt() int64 { return r.DeletedCount + r.AlreadyAbsent + r.NoFile }
 
 // Add adds what a worker did for good; its failures are counted otherwise.
 func (r *FileCleanupResult) Add(part FileCleanupResult) {
@@ -291,6 +297,7 @@ type LogCleanupResult struct {
 	ErrorsTotal int64      `json:"errors_total"`
 	Complete    bool       `json:"complete"`
 	DryRun      bool       `json:"dry_run,omitempty"`
+	Guards      *Guards    `json:"guards,omitempty"` // what they said before anything was deleted
 	RunID       string     `json:"run_id,omitempty"`
 	DurationMS  int64      `json:"duration_ms"`
 	Timestamp   Time       `json:"timestamp"`
@@ -300,7 +307,7 @@ type LogCleanupResult struct {
 func (r *LogCleanupResult) Resume() {
 	*r = LogCleanupResult{
 		DeletedCount: r.DeletedCount, ArchivedCount: r.ArchivedCount, ArchivedSizeBytes: r.ArchivedSizeBytes,
-		FilesDeleted: r.FilesDeleted, FilesAbsent: r.FilesAbsent, LoneMetrics: r.LoneMetrics,
+		FilesDeleted: r.FilesDeleted, FilesAbsent: r.FilesAbsent, LoneMetrics: r.LoneMetrics, Guards: r.Guards,
 	}
 }
 

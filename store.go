@@ -14,6 +14,7 @@ type Store interface {
 	HoldStore
 	RunStore
 	ErasureStore
+	GuardStore
 }
 
 // Database is an open database. Migrate or Ready comes before anything else.

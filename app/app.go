@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -102,9 +103,20 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	})
 	a.Jobs = jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
-		LogRetention: c.LogRetention, Archives: archives,
+		LogRetention: c.LogRetention, Archives: archives, Database: planName(a.Store, c),
 	})
 	return a, nil
+}
+
+// planName names the database, and the table of the export logs, in plans.
+func planName(s exportops.Database, c config.Config) string {
+	name := s.Name()
+	if c.Postgres.URL == "" {
+		if abs, err := filepath.Abs(name); err == nil { // or it stays relative, and says so
+			name = abs
+		}
+	}
+	return name + " " + c.LogsTable
 }
 
 // Close takes the program apart. It reports events that could not be written.

@@ -10,7 +10,7 @@ import (
 // be dealt with first, or whose hour would be rolled up first, would go.
 func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (exportops.LogCleanupResult, error) {
 	res := exportops.LogCleanupResult{DryRun: true}
-	plan, err := d.plan(ctx, w.fileSelection(now))
+	plan, err := d.plan(ctx, w.FileSelection(now))
 	if err != nil {
 		return res, err
 	}
@@ -29,7 +29,7 @@ func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (e
 		if err != nil {
 			return res, err
 		}
-		if next = after; next == "" || d.ended() {
+		if next = after; next == "" || d.ended() || d.enough(res.WouldDelete) {
 			res.Complete = next == ""
 			err := m.end()
 			sumUpLogs(&res)

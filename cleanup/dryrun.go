@@ -25,6 +25,11 @@ type DryRun struct {
 	Deadline time.Time // ends it between two pages, Complete false; zero for none
 	// Archives measures what would be archived; nil where that is off.
 	Archives ArchiveMeasurer
+	// Most ends it likewise, once more than so much would be deleted; 0 for no
+	// end.
+	Most int64
+	// Plan, where set, is told each decision about a file.
+	Plan *PlanWriter
 }
 
 func (d DryRun) ended() bool { return !d.Deadline.IsZero() && !d.Now().Before(d.Deadline) }
@@ -49,23 +54,37 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 		return res, err
 	}
 	var next exportops.Cursor
+	var later []postponed
+	count := func(page []exportops.Candidate, ds []exportops.Decision) {
+		later = append(later, tally(&res, page, ds)...)
+		if d.Plan != nil {
+			d.Plan.decided(page, ds)
+		}
+	}
 	for {
 		page, after, err := d.Store.Candidates(ctx, sel, next, dryPage)
 		if err != nil {
 			return res, err
 		}
-		later := tally(&res, page, plan.decide(page, nil))
-		err = d.lookExactly(ctx, plan, later, func(page []exportops.Candidate, ds []exportops.Decision) { tally(&res, page, ds) })
-		if err != nil {
-			return res, err
+		count(page, plan.decide(page, nil))
+		next = after
+		end := next == "" || d.ended() || d.enough(res.WouldDelete+res.NoFile)
+		if end || len(later) >= postponedAtOnce {
+			part := later
+			later = nil
+			if err := d.lookExactly(ctx, plan, part, count); err != nil {
+				return res, err
+			}
 		}
-		if next = after; next == "" || d.ended() {
+		if end {
 			res.Complete = next == ""
 			sumUp(&res)
 			return res, nil
 		}
 	}
 }
+
+func (d DryRun) enough(n int64) bool { return d.Most > 0 && n > d.Most }
 
 // lookExactly decides about the exports that share a key with another, and
 // hands the decisions on.

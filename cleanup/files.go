@@ -23,9 +23,20 @@ type fileRun struct {
 	// alone are claims of dead runs that are tried one by one, last of all.
 	alone []*exportops.Deletion
 	// behind are exports whose keys those claims hold.
-	behind    []postponed
+	behind []postponed
+	// only, where set, are the exports whose claims are recovered.
+	only      []string
 	recovered map[string]*recovered // by export
 	pace      pace
+}
+
+func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {
+	size := c.Files.MaxBatch()
+	return &fileRun{
+		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
+		recovered: map[string]*recovered{},
+	}
 }
 
 // errStopped says that a run was told to stop while it read.
@@ -50,12 +61,7 @@ func reading(ctx context.Context, what string, err error) error {
 // the error is for what stopped the whole.
 func (c *Cleaner) CleanFiles(ctx context.Context, w Work, sel exportops.Selection, res *exportops.FileCleanupResult) error {
 	defer func() { sumUp(res) }()
-	size := c.Files.MaxBatch()
-	r := &fileRun{
-		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
-		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
-		recovered: map[string]*recovered{},
-	}
+	r := c.fileRun(w, sel, res)
 	res.Complete = false
 	done, err := r.run(ctx)
 	if w.Shared && !done && (err == nil || errors.Is(err, errStopped)) {
@@ -79,12 +85,8 @@ func (c *Cleaner) CleanFiles(ctx context.Context, w Work, sel exportops.Selectio
 
 // run goes through the steps of a run. It reports whether it came to the end.
 func (r *fileRun) run(ctx context.Context) (done bool, err error) {
-	if err := checkRoot(ctx, r.Store, r.Files, r.Locator, r.plan.sel); err != nil {
-		return false, reading(ctx, "", err)
-	}
-	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, r.plan.sel.Mode, exportops.At(r.Now()))
-	if err != nil {
-		return false, reading(ctx, "look for shared files", err)
+	if err := r.prepare(ctx); err != nil {
+		return false, err
 	}
 	steps := []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed}
 	if r.work.Shared {
@@ -96,6 +98,15 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 		}
 	}
 	return true, nil
+}
+
+// prepare looks at the root, and for files that rows share.
+func (r *fileRun) prepare(ctx context.Context) (err error) {
+	if err := checkRoot(ctx, r.Store, r.Files, r.Locator, r.plan.sel); err != nil {
+		return reading(ctx, "", err)
+	}
+	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, r.plan.sel.Mode, exportops.At(r.Now()))
+	return reading(ctx, "look for shared files", err)
 }
 
 // countRest counts what the run did not come to.

@@ -20,12 +20,7 @@ type RunReader interface {
 // who counts it. It ends when no page is left, the run is closing, or ctx is
 // done. res counts what became of its own claims.
 func (c *Cleaner) HelpFiles(ctx context.Context, w Work, sel exportops.Selection, runs RunReader, res *exportops.FileCleanupResult) error {
-	size := c.Files.MaxBatch()
-	r := &fileRun{
-		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
-		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
-		recovered: map[string]*recovered{},
-	}
+	r := c.fileRun(w, sel, res)
 	var err error
 	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, sel.Mode, exportops.At(r.Now()))
 	for err == nil {

@@ -55,8 +55,8 @@ func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *expor
 	return nil
 }
 
-// fileSelection selects the files that must go before the rows can.
-func (w LogWork) fileSelection(now exportops.Time) exportops.Selection {
+// FileSelection selects the files that must go before the rows can.
+func (w LogWork) FileSelection(now exportops.Time) exportops.Selection {
 	if w.UserID != "" {
 		return exportops.Selection{Mode: exportops.ByErasure, Now: now, UserID: w.UserID}
 	}
@@ -90,7 +90,7 @@ func (r *logRun) cleanFiles(ctx context.Context) (bool, error) {
 		*r.res = sofar(files)
 		r.work.report(*r.res)
 	}
-	err := r.CleanFiles(ctx, work, r.sel.fileSelection(exportops.At(r.Now())), &files)
+	err := r.CleanFiles(ctx, work, r.sel.FileSelection(exportops.At(r.Now())), &files)
 	*r.res = sofar(files)
 	return files.Complete, err
 }

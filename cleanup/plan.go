@@ -25,6 +25,8 @@ type planner struct {
 	locator exportops.Locator
 	shared  *sharedKeys
 	run     string // its id; "" of a dry run
+	// listed, where set, are the entries of a plan: nothing else is touched.
+	listed map[string]PlanEntry
 }
 
 // decide decides about a page. It is pure, given what the planner knows. Others
@@ -69,8 +71,26 @@ func heldKeys(l exportops.Locator, rows []exportops.Candidate) map[string][]stri
 	return keys
 }
 
-// decideOne decides from the row and the ledger alone.
+// decideOne decides from the row, the ledger and the plan that is applied.
 func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
+	if p.listed == nil {
+		return p.decideRow(c)
+	}
+	e, ok := p.listed[c.ExportID]
+	if !ok || e.done(c) {
+		return exportops.Decision{Verdict: exportops.PassOver, Reason: becauseNotDue}
+	}
+	d := p.decideRow(c)
+	planned := d.Verdict == exportops.Claim && e.Do == PlanDelete && e.Key == d.Location.Key ||
+		d.Verdict == exportops.Expire && e.Do == PlanExpire
+	if !e.same(c) || !planned && (d.Verdict != exportops.PassOver || p.sel.Judge(c) != exportops.Due) {
+		return exportops.Decision{Verdict: exportops.PassOver, Reason: becauseChanged}
+	}
+	return d
+}
+
+// decideRow decides from the row and the ledger alone.
+func (p *planner) decideRow(c exportops.Candidate) exportops.Decision {
 	pass := func(reason string) exportops.Decision {
 		return exportops.Decision{Verdict: exportops.PassOver, Reason: reason}
 	}

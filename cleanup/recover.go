@@ -32,7 +32,7 @@ func (r *fileRun) recoverBatch(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	open, resumed, err := r.Store.Reclaim(ctx, cp, limit, r.resume)
+	open, resumed, err := r.Store.Reclaim(ctx, cp, limit, r.resume, r.only...)
 	if err != nil {
 		return 0, err
 	}
@@ -162,6 +162,9 @@ func (r *fileRun) resume(o exportops.OpenClaim) bool {
 	}
 	if o.Row.Status != o.RowStatus || o.Row.UserID != o.UserID || !same(o.Row.FileURL, o.FileURL) ||
 		!same(o.Row.ExpiresAt, o.ExpiresAt) || !same(o.Row.FileSize, o.FileSize) {
+		return false
+	}
+	if e, ok := r.plan.listed[o.ExportID]; r.plan.listed != nil && (!ok || !e.same(*o.Row) || e.Key != o.Key) {
 		return false
 	}
 	// The location is resolved again: the settings may have changed since.

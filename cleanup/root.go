@@ -80,19 +80,27 @@ func eachDue(ctx context.Context, r RootReader, sel exportops.Selection, fn func
 // that those are gone is no surprise.
 func openClaims(ctx context.Context, r RootReader, store string) (map[string]bool, error) {
 	claimed := map[string]bool{}
+	err := eachOpenClaim(ctx, r, func(d exportops.Deletion) {
+		if d.Store == store {
+			claimed[d.Key] = true
+		}
+	})
+	return claimed, err
+}
+
+func eachOpenClaim(ctx context.Context, r RootReader, fn func(exportops.Deletion)) error {
 	f := exportops.DeletionFilter{State: exportops.DeletionClaimed, Limit: exportops.MaxPage}
 	for {
 		page, err := r.Deletions(ctx, f)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, d := range page {
-			if f.Before = d.ID; d.Store == store {
-				claimed[d.Key] = true
-			}
+			f.Before = d.ID
+			fn(d)
 		}
 		if len(page) < f.Limit {
-			return claimed, nil
+			return nil
 		}
 	}
 }

@@ -146,7 +146,7 @@ func BenchmarkLogCleanup(b *testing.B) {
 					waits := make(chan []time.Duration)
 					go func() { waits <- r.ingest(b, stop) }()
 					b.StartTimer()
-					a, err := r.runner.Run(b.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCommand})
+					a, err := r.runner.Run(b.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCommand, Force: true})
 					b.StopTimer()
 					close(stop)
 					ingest, locks = append(ingest, <-waits...), append(locks, r.locks...)

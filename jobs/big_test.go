@@ -31,7 +31,7 @@ func TestManyExports(t *testing.T) {
 		many(w, n)
 		minutes := 0
 		if dieAfter > 0 {
-			if _, ended := child(t, order{Dir: w.Dir, Jobs: fileAndLogs, DieAfter: dieAfter}, 0); ended {
+			if _, ended := child(t, order{Dir: w.Dir, Jobs: fileAndLogs, Force: true, DieAfter: dieAfter}, 0); ended {
 				t.Fatal("the process was to kill itself")
 			}
 			if left := len(w.Keys()); left == 0 || left == n {
@@ -39,7 +39,7 @@ func TestManyExports(t *testing.T) {
 			}
 			minutes = 1
 		}
-		done, ended := child(t, order{Dir: w.Dir, Jobs: fileAndLogs, Minutes: minutes}, 0)
+		done, ended := child(t, order{Dir: w.Dir, Jobs: fileAndLogs, Force: true, Minutes: minutes}, 0)
 		if !ended {
 			t.Fatal("the process did not end")
 		}

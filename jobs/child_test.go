@@ -28,6 +28,7 @@ type order struct {
 	Jobs     []exportops.Job
 	DieAfter int  // files: it kills itself then; 0 for never
 	Archive  bool // log rows are archived before they are deleted
+	Force    bool
 }
 
 // report is what a child process did.
@@ -74,7 +75,7 @@ func obey(o order) {
 		if o.Archive {
 			change = append(change, w.Archiving(w.Objects()))
 		}
-		a, err := w.Runner(change...).Run(p.Context(), jobs.Request{Job: job, Trigger: exportops.ByCron})
+		a, err := w.Runner(change...).Run(p.Context(), jobs.Request{Job: job, Trigger: exportops.ByCron, Force: o.Force})
 		w.Must(err)
 		done.Answers = append(done.Answers, a)
 	}

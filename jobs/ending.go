@@ -103,7 +103,9 @@ func answerOf(run exportops.Run, how exportops.Beginning) (Answer, error) {
 	if a.Result, err = resultOf(run); err != nil {
 		return a, err
 	}
-	switch {
+	switch g := a.Result.guards(); {
+	case run.State == exportops.RunRefused && g != nil && *g != nil && !(*g).LetThrough():
+		return a, (*g).Refusal(run.Job)
 	case run.State == exportops.RunRefused:
 		return a, &exportops.Error{Kind: exportops.KindRefused, Message: run.Error}
 	case run.State != exportops.RunFailed:

@@ -12,8 +12,12 @@ import (
 	"github.com/exportops/exportops/cleanup"
 )
 
-// helpable reports whether other processes may help with a run.
-func helpable(run exportops.Run) bool { return run.Job == exportops.FileCleanup }
+// helpable reports whether other processes may help with a run. They know nothing
+// of a plan.
+func helpable(run exportops.Run) bool {
+	var p params
+	return run.Job == exportops.FileCleanup && json.Unmarshal(run.Params, &p) == nil && p.Plan == ""
+}
 
 // Help takes part in an active run of another process, until nothing of it is
 // left to claim. It does nothing for a run that cannot be helped with, that this
@@ -23,12 +27,15 @@ func (r *Runner) Help(ctx context.Context, run exportops.Run) error {
 	if !helpable(run) || run.Holder == r.Holder || run.Closing || run.Finished() || run.Abandoned(r.at()) {
 		return nil
 	}
+	if !letThrough(run) {
+		return nil // not yet: it is looked at again
+	}
 	turn := fmt.Sprintf("%s/%d", run.ID, run.Takeovers) // another holder begins anew
 	if _, known := r.helped.LoadOrStore(turn, true); known {
 		return nil
 	}
 	err := r.help(ctx, run)
-	if err != nil {
+	if err != nil && !exportops.IsKind(err, exportops.KindRefused) {
 		r.helped.Delete(turn) // it may be tried again
 	}
 	return err
@@ -39,6 +46,13 @@ func (r *Runner) help(ctx context.Context, run exportops.Run) error {
 	var p params
 	if err := json.Unmarshal(run.Params, &p); err != nil {
 		return fmt.Errorf("read the parameters of run %s: %w", run.ID, err)
+	}
+	// A helper decides by its own clock what is due.
+	switch clock, err := r.clock(ctx, run.ID); {
+	case err != nil:
+		return err
+	case clock != nil:
+		return (&exportops.Guards{Clock: clock}).Refusal(run.Job)
 	}
 	fence, err := r.Store.JoinRun(ctx, run.ID, r.Holder, r.at(), exportops.LeaseLength)
 	if err != nil {

@@ -18,6 +18,7 @@ type Store interface {
 	cleanup.Reader
 	exportops.RunStore
 	exportops.HoldStore
+	exportops.GuardStore
 }
 
 // Options is what a Runner works with. Every field is required, the last two
@@ -33,6 +34,9 @@ type Options struct {
 	LogRetention time.Duration // of log-cleanup
 	// Archives keeps log rows before they are deleted; nil where that is off.
 	Archives cleanup.Archiver
+
+	// Database names the database in plans: one is applied where it was made.
+	Database string
 
 	Holder string // names this process in its runs; "" for host and process id
 }
@@ -84,6 +88,9 @@ func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	}
 	if req.DryRun {
 		return r.rehearse(ctx, req, deadline)
+	}
+	if err := r.refuseStrange(req.Plan); err != nil {
+		return Answer{}, err
 	}
 	for {
 		run, fence, how, err := r.Store.BeginRun(ctx, exportops.RunRequest{

@@ -19,11 +19,29 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 	}
 	switch req.Job {
 	case exportops.FileCleanup:
-		res, err := dry.CleanFiles(ctx, r.selection(req))
+		guards, err := r.ask(ctx, req, exportops.Run{Forced: req.Force}, nil, deadline)
+		if err != nil {
+			return Answer{}, err
+		}
+		sel := r.selection(req)
+		if req.PlanOut != nil {
+			dry.Plan = cleanup.NewPlanWriter(req.PlanOut, r.planHeader(sel))
+		}
+		res, err := dry.CleanFiles(ctx, sel)
+		if res.Guards = guards; err == nil && req.PlanOut != nil {
+			res.Plan, err = dry.Plan.End(res.Complete)
+		}
 		filesEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Files: &res}}, err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
+		var guards *exportops.Guards
+		if req.Job == exportops.LogCleanup {
+			if guards, err = r.ask(ctx, req, exportops.Run{Forced: req.Force}, nil, deadline); err != nil {
+				return Answer{}, err
+			}
+		}
 		res, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())
+		res.Guards = guards
 		logsEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Logs: &res}}, err
 	}

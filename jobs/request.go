@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/cleanup"
 )
 
 // Request asks for one run of a job.
@@ -21,6 +23,12 @@ type Request struct {
 	RetentionHours *int   // FileCleanup: by age instead of by expiry; at least 1
 	RetentionDays  *int   // LogCleanup: instead of the configured retention; at least 1
 	UserID         string // UserLogCleanup and EraseUser
+
+	// Plan, where set, is what a FileCleanup applies: its files alone, and by the
+	// plan's mode.
+	Plan *cleanup.Plan
+	// PlanOut takes the plan of a dry run of FileCleanup.
+	PlanOut io.Writer
 
 	DryRun bool // report what would be done; changes nothing, records no run
 	Force  bool // override guards; recorded
@@ -66,12 +74,16 @@ type params struct {
 	RetentionHours *int   `json:"retention_hours,omitempty"`
 	RetentionDays  *int   `json:"retention_days,omitempty"`
 	User           string `json:"user,omitempty"` // a digest: runs outlive users
+	Plan           string `json:"plan,omitempty"` // its SHA-256
 }
 
 func (r Request) params() json.RawMessage {
 	p := params{RetentionHours: r.RetentionHours, RetentionDays: r.RetentionDays}
 	if r.UserID != "" {
 		p.User = digest(r.UserID)
+	}
+	if r.Plan != nil {
+		p.Plan = r.Plan.SHA256
 	}
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -107,6 +119,10 @@ func (r Request) Validate() error {
 		return exportops.Invalid("retention_days", "%d is more than %d", *r.RetentionDays, maxRetentionDays)
 	case r.RetentionHours != nil && r.Job != exportops.FileCleanup:
 		return exportops.Invalid("retention_hours", "%s does not take it", r.Job)
+	case r.Plan != nil && (r.Job != exportops.FileCleanup || r.RetentionHours != nil || r.DryRun):
+		return exportops.Invalid("plan", "it goes with file-cleanup, says itself what it deletes, and is no dry run")
+	case r.PlanOut != nil && (r.Job != exportops.FileCleanup || !r.DryRun):
+		return exportops.Invalid("plan", "a dry run of file-cleanup makes one, and nothing else does")
 	case r.RetentionDays != nil && r.Job != exportops.LogCleanup:
 		return exportops.Invalid("retention_days", "%s does not take it", r.Job)
 	}

@@ -30,7 +30,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 		}
 		answer.Result.resume()
 	}
-	end, err := r.performHeld(ctx, req, cleanup.Work{
+	end, err := r.performHeld(ctx, req, run, cleanup.Work{
 		Fence: fence, Deadline: deadline, Shared: helpable(run), Stop: r.stops(run.ID),
 	}, &answer.Result)
 	released := ctx.Err() != nil && err == nil && !end.complete && goesOn(run)
@@ -83,10 +83,10 @@ func (r *Runner) giveUp(ctx context.Context, answer Answer, fence exportops.Fenc
 
 // performHeld performs a job while its lease is renewed. A panic, which a server
 // may survive, ends that, so that another process can take the run over.
-func (r *Runner) performHeld(ctx context.Context, req Request, work cleanup.Work, result *Result) (ending, error) {
+func (r *Runner) performHeld(ctx context.Context, req Request, run exportops.Run, work cleanup.Work, result *Result) (ending, error) {
 	held, release := r.hold(ctx, work.Fence)
 	defer release()
-	return r.perform(held, req, work, result)
+	return r.perform(held, req, run, work, result)
 }
 
 // hold renews the lease of a run while nothing else does, because work that
@@ -127,7 +127,7 @@ func (r *Runner) hold(ctx context.Context, fence exportops.Fence) (held context.
 
 // perform does the work of one job. It returns what the job produced, which is
 // also put into result, whether or not it came to an end.
-func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, result *Result) (ending, error) {
+func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, work cleanup.Work, result *Result) (ending, error) {
 	tell := func() {
 		if req.OnProgress != nil {
 			req.OnProgress(*result)
@@ -139,6 +139,12 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 		if result.Files == nil {
 			result.Files = &exportops.FileCleanupResult{}
 		}
+		if err := r.guard(ctx, req, run, work, result); err != nil {
+			return filesEnding(result.Files), err
+		}
+		if req.Plan != nil {
+			return filesEnding(result.Files), r.cleaner.ApplyPlan(ctx, work, req.Plan, result.Files)
+		}
 		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
 		if err == nil {
 			err = r.chain(ctx, work)
@@ -147,6 +153,11 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		if result.Logs == nil {
 			result.Logs = &exportops.LogCleanupResult{Errors: []exportops.LogError{}}
+		}
+		if req.Job == exportops.LogCleanup { // what a user asks for is as much as it is
+			if err := r.guard(ctx, req, run, work, result); err != nil {
+				return logsEnding(result.Logs), err
+			}
 		}
 		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
 		if err == nil {

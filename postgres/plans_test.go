@@ -114,11 +114,14 @@ var bigTablesOf = []string{"export_logs", "export_metrics", "deletions", "rollup
 
 // mainIndexes says by which index each call comes to the rows it is about.
 var mainIndexes = map[string]string{
-	"Candidates expiry":  "export_logs_expires_at",
+	"Candidates expiry":          "export_logs_expires_at",
+	"CountCandidatesUpTo expiry": "export_logs_expires_at", "CountCandidatesUpTo erasure": "export_logs_user_id",
+	"CountLogRowsUpTo age": "export_logs_timestamp", "CountLogRowsUpTo user": "export_logs_user_id",
+	"CountLogRowsUpTo user and age": "export_logs_user_id", "FinishedRuns": "runs_finished",
 	"Candidates erasure": "export_logs_user_id", "CountCandidates erasure": "export_logs_user_id",
 	"CandidatesByID": "export_logs_export_id_key", "ClaimFiles": "export_logs_expires_at",
 	"ClaimFiles by id": "export_logs_export_id_key", "Settle": "export_logs_export_id_key",
-	"Reclaim": "deletions_open", "KeyRows since": "export_logs_timestamp",
+	"Reclaim": "deletions_open", "Reclaim by id": "deletions_open", "KeyRows since": "export_logs_timestamp",
 	"Deletions open": "deletions_open", "Deletions open before": "deletions_open", "Deletions of an export": "deletions_export",
 	"Deletions of an export and run": "deletions_export",
 	"Deletions failed":               "deletions_failed", "Deletions quarantined": "deletions_failed",
@@ -147,21 +150,23 @@ var mainIndexes = map[string]string{
 
 // wholeTables says which calls may walk through a table, and why.
 var wholeTables = map[string]string{
-	"Candidates age":              "no index is in the order of created_at",
-	"CountCandidates age":         "likewise",
-	"CountLogRows age":            "it is about nearly all rows",
-	"Candidates log_cleanup":      "nearly all rows are confirmed, and passed to find the others",
-	"CountCandidates log_cleanup": "likewise",
-	"KeyRows":                     "it is about all files that are live",
-	"Deletions":                   "the newest first, until the page is full",
-	"Deletions deleted":           "what nearly all entries are",
-	"Deletions between":           "an index in the order of time would cost every claim",
-	"Deletions of a run":          "a run's entries lie together; an index would cost every claim",
-	"LogStatistics":               "it adds up nearly all rows",
-	"Diagnose":                    "it looks at the whole table once",
-	"Traces":                      "an erasure looks at all there is once; indexes on users would cost every claim",
-	"UserLeft":                    "likewise",
-	"ForgetDeletions":             "a few hundred at a time, oldest first",
+	"Candidates age":                  "no index is in the order of created_at",
+	"CountCandidates age":             "likewise",
+	"CountLogRows age":                "it is about nearly all rows",
+	"Candidates log_cleanup":          "nearly all rows are confirmed, and passed to find the others",
+	"CountCandidates log_cleanup":     "likewise",
+	"KeyRows":                         "it is about all files that are live",
+	"Deletions":                       "the newest first, until the page is full",
+	"Deletions deleted":               "what nearly all entries are",
+	"Deletions between":               "an index in the order of time would cost every claim",
+	"Deletions of a run":              "a run's entries lie together; an index would cost every claim",
+	"LogStatistics":                   "it adds up nearly all rows",
+	"Diagnose":                        "it looks at the whole table once",
+	"Traces":                          "an erasure looks at all there is once; indexes on users would cost every claim",
+	"UserLeft":                        "likewise",
+	"ForgetDeletions":                 "a few hundred at a time, oldest first",
+	"CountCandidatesUpTo age":         "likewise, until it is enough",
+	"CountCandidatesUpTo log_cleanup": "likewise, until it is enough",
 }
 
 var aPage = regexp.MustCompile(` (first|next) page`)

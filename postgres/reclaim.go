@@ -24,7 +24,7 @@ const leftOpen = `d.state = 'claimed' AND NOT (d.run_id = $2 AND d.token = $3) A
 // Reclaim implements exportops.DeletionStore. Of two replicas that recover at
 // once, each gets claims of its own.
 func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
-	resume func(exportops.OpenClaim) bool,
+	resume func(exportops.OpenClaim) bool, exportIDs ...string,
 ) (open []exportops.OpenClaim, resumed []bool, err error) {
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
@@ -35,7 +35,7 @@ func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
 			if paused, err := pausedIn(ctx, tx); err != nil || paused {
 				return err
 			}
-			if open, err = s.openClaims(ctx, tx, c, limit); err != nil {
+			if open, err = s.openClaims(ctx, tx, c, limit, exportIDs); err != nil {
 				return err
 			}
 			resumed = make([]bool, len(open))
@@ -78,12 +78,16 @@ func reclaim(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, ours, chang
 // openClaims locks claims whose holder no longer has them, those that another
 // replica is about to recover or to settle aside, and reads them under the lock:
 // in between, one may have become somebody's.
-func (s *Store) openClaims(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, limit int) (
+func (s *Store) openClaims(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, limit int, exportIDs []string) (
 	[]exportops.OpenClaim, error,
 ) {
+	named, args := ``, []any{c.Now.String(), c.RunID, c.Token, limit}
+	if len(exportIDs) > 0 {
+		named, args = ` AND d.export_id = ANY($5::uuid[])`, append(args, known(exportIDs))
+	}
 	// The sum keeps the planner on the index of open claims, which are few.
-	rows, err := tx.Query(ctx, `SELECT d.id FROM exportops.deletions d WHERE `+leftOpen+`
-		ORDER BY d.id + 0 LIMIT $4 FOR UPDATE OF d SKIP LOCKED`, c.Now.String(), c.RunID, c.Token, limit)
+	rows, err := tx.Query(ctx, `SELECT d.id FROM exportops.deletions d WHERE `+leftOpen+named+`
+		ORDER BY d.id + 0 LIMIT $4 FOR UPDATE OF d SKIP LOCKED`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("find open claims: %w", err)
 	}

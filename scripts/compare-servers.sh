@@ -107,7 +107,7 @@ compare_files() {
 					helpers=($!)
 					until grep -q '127.0.0.1' "$tmp/serve"; do sleep 0.05; done
 				fi
-				took "$tmp/files.$what" "$tmp/exportops" run file-cleanup
+				took "$tmp/files.$what" "$tmp/exportops" run file-cleanup --force
 				unset DATABASE_URL EXPORT_STORAGE_URL
 				said "\"deleted_count\":$files,"
 				if [[ $what == two ]]; then
@@ -147,7 +147,7 @@ compare_logs() {
 			case $what in
 			ours)
 				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint"
-				took "$tmp/logs.ours" "$tmp/exportops" run log-cleanup
+				took "$tmp/logs.ours" "$tmp/exportops" run log-cleanup --force
 				unset DATABASE_URL EXPORT_STORAGE_URL
 				said "\"deleted_count\":$rows,"
 				;;

@@ -88,7 +88,7 @@ compare_files() {
 			cp "$tmp/files.db" "$tmp/now.db"
 			case $what in
 			ours)
-				job "$tmp/files.ours" "$tmp/now.db" "$tmp/tree.now" file-cleanup
+				job "$tmp/files.ours" "$tmp/now.db" "$tmp/tree.now" file-cleanup --force
 				grep -q "\"deleted_count\":$files," "$tmp/out" || { cat "$tmp/out" >&2; exit 1; }
 				;;
 			find) took "$tmp/files.find" find "$tmp/tree.now" -delete ;;
@@ -113,7 +113,7 @@ compare_logs() {
 	for ((i = 1; i <= times; i++)); do
 		echo "deleting them, $i of $times" >&2
 		cp "$tmp/seen.db" "$tmp/now.db"
-		job "$tmp/logs.ours" "$tmp/now.db" "$tmp/empty" log-cleanup
+		job "$tmp/logs.ours" "$tmp/now.db" "$tmp/empty" log-cleanup --force
 		grep -q "\"deleted_count\":$rows," "$tmp/out" || { cat "$tmp/out" >&2; exit 1; }
 		rm -f "$tmp"/now.db*
 		cp "$tmp/seen.db" "$tmp/now.db"
@@ -122,7 +122,7 @@ compare_logs() {
 	done
 	echo "deleting rows that were never seen" >&2
 	mv "$tmp/new.db" "$tmp/now.db"
-	job "$tmp/logs.unseen" "$tmp/now.db" "$tmp/empty" log-cleanup
+	job "$tmp/logs.unseen" "$tmp/now.db" "$tmp/empty" log-cleanup --force
 	line "log cleanup of $rows rows, rolled up before" "$tmp/logs.ours" "DELETE in sqlite3" "$tmp/logs.bare" "4"
 	line "  and of rows never seen, rolled up first" "$tmp/logs.unseen" "DELETE in sqlite3" "$tmp/logs.bare" "-"
 	line "  rolling them up alone" "$tmp/logs.roll" "DELETE in sqlite3" "$tmp/logs.bare" "-"

@@ -59,6 +59,11 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 			name("Candidates " + string(sel.Mode) + page)
 			_, next, err := s.Candidates(ctx, sel, after, 2)
 			no(err)
+			if after == "" {
+				name("CountCandidatesUpTo " + string(sel.Mode))
+				_, err = s.CountCandidatesUpTo(ctx, sel, 2)
+				no(err)
+			}
 			name("CountCandidates " + string(sel.Mode) + page)
 			_, err = s.CountCandidates(ctx, sel, after)
 			no(err)
@@ -94,6 +99,9 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	c.Now = ago(-2 * time.Minute)
 	n := 0
 	_, _, err = s.Reclaim(ctx, c, 9, func(exportops.OpenClaim) bool { n++; return n%2 == 0 })
+	no(err)
+	name("Reclaim by id")
+	_, _, err = s.Reclaim(ctx, c, 9, func(exportops.OpenClaim) bool { return false }, ids...)
 	no(err)
 	name("KeyRows")
 	for _, err := range s.KeyRows(ctx, exportops.Time{}) {
@@ -141,6 +149,11 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 			name("LogRows " + what + page)
 			_, next, err := s.LogRows(ctx, sel, after, 2)
 			no(err)
+			if after == "" {
+				name("CountLogRowsUpTo " + what)
+				_, err = s.CountLogRowsUpTo(ctx, sel, 2)
+				no(err)
+			}
 			name("CountLogRows " + what + page)
 			_, err = s.CountLogRows(ctx, sel, after)
 			no(err)
@@ -216,6 +229,12 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	}
 	name("Schedule")
 	_, err = s.Schedule(ctx, exportops.FileCleanup, "0 2 * * *", now)
+	no(err)
+	name("FinishedRuns")
+	_, err = s.FinishedRuns(ctx, exportops.FileCleanup, 2)
+	no(err)
+	name("Clock")
+	_, err = s.Clock(ctx, fence.RunID)
 	no(err)
 	name("EndsSince")
 	_, err = s.EndsSince(ctx, exportops.FileCleanup, slot)

@@ -29,13 +29,13 @@ func scanDeletion(rows *sql.Rows) (exportops.Deletion, error) {
 
 // Reclaim implements exportops.DeletionStore.
 func (s *Store) Reclaim(ctx context.Context, c exportops.Checkpoint, limit int,
-	resume func(exportops.OpenClaim) bool,
+	resume func(exportops.OpenClaim) bool, exportIDs ...string,
 ) (open []exportops.OpenClaim, resumed []bool, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
 		if paused, err := pausedIn(ctx, tx); err != nil || paused {
 			return err
 		}
-		if open, err = s.openClaims(ctx, tx, c, limit); err != nil {
+		if open, err = s.openClaims(ctx, tx, c, limit, exportIDs); err != nil {
 			return err
 		}
 		resumed = make([]bool, len(open))
@@ -67,9 +67,13 @@ func reclaim(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, d *exporto
 
 // openClaims finds claims whose holder or worker no longer holds them: the run
 // ended or was taken over, or the lease ran out.
-func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, limit int) (
+func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, limit int, exportIDs []string) (
 	[]exportops.OpenClaim, error,
 ) {
+	named, err := jsonList(exportIDs)
+	if err != nil {
+		return nil, err
+	}
 	// The plus keeps SQLite on the index of open claims, which are few.
 	rows, err := tx.QueryContext(ctx, `
 		SELECT `+deletionColumns+` FROM exportops_deletions d
@@ -79,7 +83,8 @@ func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 			AND NOT EXISTS (SELECT 1 FROM exportops_workers w JOIN exportops_runs r ON r.id = w.run_id
 				WHERE w.run_id = d.run_id AND w.token = d.token
 				AND r.state = 'running' AND w.left_at IS NULL AND w.lease_until > ?3)
-		ORDER BY +d.id LIMIT ?4`, c.RunID, c.Token, c.Now.String(), limit)
+			AND (?4 = 0 OR +d.export_id IN (SELECT value FROM json_each(?5)))
+		ORDER BY +d.id LIMIT ?6`, c.RunID, c.Token, c.Now.String(), len(exportIDs), named, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find open claims: %w", err)
 	}

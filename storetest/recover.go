@@ -92,6 +92,25 @@ func testReclaim(t *testing.T, open func(testing.TB) Fixture) {
 		}
 	})
 	t.Run("what_is_not_resumed_ends_as_changed", func(t *testing.T) { notResumed(t, open(t)) })
+	t.Run("of_named_exports_alone", func(t *testing.T) {
+		f := open(t)
+		first, second := due(after(noon, -time.Hour)), due(after(noon, -2*time.Hour))
+		f.Insert(t, first, second)
+		_, old := begin(t, f, exportops.Started)
+		claim(t, f, old)
+		_, fence := begin(t, f, exportops.TookOver, at(dead))
+		all := func(exportops.OpenClaim) bool { return true }
+		open, _, err := f.Store.Reclaim(t.Context(), check(fence, dead), 9, all, second.ExportID, exportops.NewID())
+		must(t, err)
+		if len(open) != 1 || open[0].ExportID != second.ExportID {
+			t.Fatalf("the named one is not what it found: %+v", open)
+		}
+		open, _, err = f.Store.Reclaim(t.Context(), check(fence, dead), 9, all)
+		must(t, err)
+		if len(open) != 1 || open[0].ExportID != first.ExportID {
+			t.Fatalf("the other was not left: %+v", open)
+		}
+	})
 	t.Run("batch_by_batch_until_none_is_left", func(t *testing.T) {
 		f := open(t)
 		for i := range 7 {

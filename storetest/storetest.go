@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("holds", func(t *testing.T) { testHolds(t, open) })
 	t.Run("chain", func(t *testing.T) { testChain(t, open) })
 	t.Run("requests", func(t *testing.T) { testRequests(t, open) })
+	t.Run("guards", func(t *testing.T) { testGuards(t, open) })
 	t.Run("forget", func(t *testing.T) { testForget(t, open) })
 	t.Run("erasures", func(t *testing.T) { testErasures(t, open) })
 }

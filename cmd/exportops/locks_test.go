@@ -54,7 +54,7 @@ func BenchmarkLocks(b *testing.B) {
 	s.exec(`ANALYZE`)
 	for b.Loop() {
 		for _, job := range [][]string{
-			{"metrics-aggregate"}, {"file-cleanup"}, {"log-cleanup", "--retention-days", "90"},
+			{"metrics-aggregate"}, {"file-cleanup", "--force"}, {"log-cleanup", "--retention-days", "90", "--force"},
 		} {
 			watch := s.watch(rows)
 			began := time.Now()

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -13,6 +15,8 @@ import (
 type runCmd struct {
 	Job            string        `arg:"" enum:"metrics-aggregate,file-cleanup,log-cleanup" help:"metrics-aggregate, file-cleanup or log-cleanup"`
 	DryRun         bool          `name:"dry-run" help:"say what would be deleted, and delete nothing"`
+	PlanOut        string        `name:"plan-out" placeholder:"FILE" help:"file-cleanup --dry-run: write what would be deleted, and what is kept and why, to this file"`
+	Plan           string        `name:"plan" placeholder:"FILE" help:"file-cleanup: delete what this plan lists, as far as it has not changed since"`
 	Force          bool          `name:"force" help:"run although a guard refuses; this is recorded"`
 	ByAge          bool          `name:"by-age" help:"file-cleanup: delete by age, whatever the expiry says"`
 	RetentionHours *int          `name:"retention-hours" placeholder:"N" help:"file-cleanup: by age, of exports created more than N hours ago (EXPORT_FILE_RETENTION)"`
@@ -37,6 +41,12 @@ func (c *runCmd) request(cfg retentions) (jobs.Request, error) {
 		}
 		r.Job, r.UserID = exportops.UserLogCleanup, c.User
 	}
+	if c.PlanOut != "" && (!c.DryRun || r.Job != exportops.FileCleanup) {
+		return r, exportops.Invalid("--plan-out", "it goes with file-cleanup --dry-run")
+	}
+	if c.Plan != "" && (c.DryRun || c.ByAge || c.RetentionHours != nil || r.Job != exportops.FileCleanup) {
+		return r, exportops.Invalid("--plan", "it goes with file-cleanup, and says itself what is deleted: without --dry-run, --by-age and --retention-hours")
+	}
 	if c.Budget < 0 {
 		return r, exportops.Invalid("--budget", "%s is negative", c.Budget)
 	}
@@ -55,6 +65,23 @@ func (c *runCmd) Run(e *env) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	switch {
+	case c.PlanOut != "":
+		return writePlan(c.PlanOut, func(f *os.File) error {
+			req.PlanOut = f
+			return e.runJob(req)
+		})
+	case c.Plan != "":
+		plan, file, err := openPlan(c.Plan)
+		if err != nil {
+			return err
+		}
+		if age := time.Since(plan.Now.Time); age > oldPlan {
+			e.stderr.printf("note: the plan is %s old; what was changed since is left alone\n", age.Round(time.Hour))
+		}
+		req.Plan = plan
+		return errors.Join(e.runJob(req), file.Close())
+	}
 	return e.runJob(req)
 }
 
@@ -69,21 +96,29 @@ func (e *env) runJob(req jobs.Request) error {
 		if shown {
 			e.stderr.printf("\r\033[K")
 		}
-		if err != nil {
-			return err
-		}
-		if err := e.showRun(answer); err != nil {
-			return err
-		}
-		if answer.Failure != "" {
-			e.stderr.printf("error: %s\n", oneLine(answer.Failure))
-			return errSaid
-		}
-		if e.ctx.Err() != nil {
-			return errors.New("interrupted; run it again to go on")
-		}
-		return nil
+		return e.showEnd(answer, err)
 	})
+}
+
+// showEnd shows how a run ended, and returns what the command ends with.
+func (e *env) showEnd(answer jobs.Answer, err error) error {
+	if err != nil && exportops.IsKind(err, exportops.KindRefused) && e.asJSON() {
+		err = errors.Join(err, e.showRun(answer)) // its figures
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.showRun(answer); err != nil {
+		return err
+	}
+	if answer.Failure != "" {
+		e.stderr.printf("error: %s\n", oneLine(answer.Failure))
+		return errSaid
+	}
+	if e.ctx.Err() != nil {
+		return errors.New("interrupted; run it again to go on")
+	}
+	return nil
 }
 
 func progress(r jobs.Result) string {
@@ -132,7 +167,26 @@ func (e *env) drawFiles(r *exportops.FileCleanupResult) {
 	for _, x := range r.Errors {
 		e.stdout.printf("  %s: %s\n", oneLine(x.ExportID), oneLine(x.Error))
 	}
+	e.drawGuards(r.Guards, r.DryRun)
 	e.drawRest(r.ErrorsTotal-int64(len(r.Errors)), r.Complete)
+}
+
+// drawGuards says which guards refused a run that went on, or would refuse one.
+func (e *env) drawGuards(g *exportops.Guards, dry bool) {
+	if g == nil || len(g.RefusedBy) == 0 {
+		return
+	}
+	names := make([]string, len(g.RefusedBy))
+	for i, n := range g.RefusedBy {
+		names[i] = string(n)
+	}
+	by := strings.Join(names, ", ")
+	switch {
+	case g.OverriddenBy != "":
+		e.stdout.printf("refused by the guard of: %s; overridden by: %s\n", by, g.OverriddenBy)
+	case dry:
+		e.stdout.printf("a run would be refused by the guard of: %s\n", by)
+	}
 }
 
 func (e *env) drawLogs(r *exportops.LogCleanupResult) {
@@ -148,6 +202,7 @@ func (e *env) drawLogs(r *exportops.LogCleanupResult) {
 	for _, x := range r.Errors {
 		e.stdout.printf("  %s: %s\n", oneLine(x.LogID), oneLine(x.Error))
 	}
+	e.drawGuards(r.Guards, r.DryRun)
 	e.drawRest(r.ErrorsTotal-int64(len(r.Errors)), r.Complete)
 }
 

@@ -90,7 +90,7 @@ func (w *World) Reopen() {
 func (w *World) Runner(change ...func(*jobs.Options)) *jobs.Runner {
 	o := jobs.Options{
 		Store: w.Store, Files: w.Files, Locator: w.Locator, Events: w.Events, Now: w.Clock.Now,
-		Metrics: w.Metrics(), LogRetention: exportops.DefaultLogRetention, Holder: "test",
+		Metrics: w.Metrics(), LogRetention: exportops.DefaultLogRetention, Database: w.Store.Name(), Holder: "test",
 	}
 	for _, c := range change {
 		c(&o)

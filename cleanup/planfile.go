@@ -1,0 +1,324 @@
+package cleanup
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"io"
+	"iter"
+
+	"github.com/exportops/exportops"
+)
+
+// A plan is a JSON document with one entry a line, so that it is written and
+// read in little memory, however long it is. Its SHA-256 is that of everything
+// before the line that says it: a plan that was damaged, edited or formatted
+// anew is refused. It protects against accidents; what a plan may touch is the
+// claim's to decide.
+const planVersion = 1
+
+// PlanHeader says what a plan is about.
+type PlanHeader struct {
+	Version  int             `json:"exportops_plan"`
+	Job      exportops.Job   `json:"job"`
+	Mode     exportops.Mode  `json:"mode"`
+	Now      exportops.Time  `json:"now"` // when it was made
+	Cut      *exportops.Time `json:"cut"` // by age: of exports created before
+	Database string          `json:"database"`
+	Store    string          `json:"store"`
+}
+
+// The things that a plan does about an export.
+const (
+	PlanDelete = "delete"  // its file, and the row expires
+	PlanExpire = "no_file" // the row expires: there is no file
+	PlanKeep   = "keep"
+)
+
+// PlanEntry is what a plan does about one export, and what it saw of it.
+type PlanEntry struct {
+	ExportID  string           `json:"export_id"`
+	Do        string           `json:"do"`
+	Why       string           `json:"why,omitempty"` // where it is kept
+	Key       string           `json:"key,omitempty"`
+	FileURL   *string          `json:"file_url"`
+	ExpiresAt *string          `json:"expires_at"`
+	Status    exportops.Status `json:"status"`
+	Bytes     *int64           `json:"bytes"` // as the row says
+}
+
+// same reports whether a row still is what the plan saw.
+func (e PlanEntry) same(c exportops.Candidate) bool {
+	return e.Status == c.Status && same(e.FileURL, c.FileURL) && same(e.ExpiresAt, c.ExpiresAt)
+}
+
+// done reports whether what the plan does about a row was done before.
+func (e PlanEntry) done(c exportops.Candidate) bool {
+	confirmed := e.Do == PlanExpire || c.Prior != nil && c.Prior.State.Confirmed()
+	return confirmed && c.Status == exportops.Expired && e.Status == exportops.Completed &&
+		same(e.FileURL, c.FileURL) && same(e.ExpiresAt, c.ExpiresAt)
+}
+
+// PlanTotals adds a plan up.
+type PlanTotals struct {
+	Delete   int64 `json:"delete"`
+	NoFile   int64 `json:"no_file"`
+	Keep     int64 `json:"keep"`
+	Bytes    int64 `json:"bytes"`    // of the files to delete, where the row says
+	Complete bool  `json:"complete"` // whether it came to the end of what is due
+}
+
+// Due returns how many exports the plan is to deal with.
+func (t PlanTotals) Due() int64 { return t.Delete + t.NoFile }
+
+func (t *PlanTotals) add(e PlanEntry) {
+	switch e.Do {
+	case PlanDelete:
+		t.Delete++
+		if e.Bytes != nil {
+			t.Bytes += *e.Bytes
+		}
+	case PlanExpire:
+		t.NoFile++
+	default:
+		t.Keep++
+	}
+}
+
+// planEnd is what follows the entries, but for the hash.
+type planEnd struct {
+	Totals PlanTotals `json:"totals"`
+}
+
+// PlanWriter writes a plan while a dry run decides.
+type PlanWriter struct {
+	out    *bufio.Writer
+	sum    hash.Hash
+	totals PlanTotals
+	open   bool // an entry was written
+	err    error
+}
+
+// NewPlanWriter begins a plan. Errors are kept, and returned at its end.
+func NewPlanWriter(w io.Writer, h PlanHeader) *PlanWriter {
+	p := &PlanWriter{sum: sha256.New()}
+	p.out = bufio.NewWriterSize(io.MultiWriter(w, p.sum), 64<<10)
+	h.Version = planVersion
+	b, err := json.Marshal(h)
+	p.err = err
+	p.write(bytes.TrimSuffix(b, []byte("}")), []byte(`,"entries":[`))
+	return p
+}
+
+func (p *PlanWriter) write(parts ...[]byte) {
+	for _, b := range parts {
+		if p.err == nil {
+			_, p.err = p.out.Write(b)
+		}
+	}
+}
+
+// decided writes what was decided about a page; what is postponed is decided
+// later.
+func (p *PlanWriter) decided(page []exportops.Candidate, decisions []exportops.Decision) {
+	for i, d := range decisions {
+		c := page[i]
+		e := PlanEntry{ExportID: c.ExportID, FileURL: c.FileURL, ExpiresAt: c.ExpiresAt, Status: c.Status, Bytes: c.FileSize}
+		switch {
+		case d.Verdict == exportops.Claim:
+			e.Do, e.Key = PlanDelete, d.Location.Key
+		case d.Verdict == exportops.Expire:
+			e.Do = PlanExpire
+		case d.Verdict == exportops.Postpone, d.Reason == becauseNotDue:
+			continue
+		default:
+			e.Do, e.Why = PlanKeep, d.Reason
+		}
+		p.entry(e)
+	}
+}
+
+func (p *PlanWriter) entry(e PlanEntry) {
+	b, err := json.Marshal(e)
+	if p.err == nil {
+		p.err = err
+	}
+	if p.open {
+		p.write([]byte(","))
+	}
+	p.open = true
+	p.totals.add(e)
+	p.write([]byte("\n"), b)
+}
+
+// End ends the plan, and returns its hash.
+func (p *PlanWriter) End(complete bool) (sum string, err error) {
+	p.totals.Complete = complete
+	b, err := json.Marshal(planEnd{p.totals})
+	if err != nil {
+		return "", fmt.Errorf("write the plan: %w", err)
+	}
+	p.write([]byte("\n],\n"), bytes.Trim(b, "{}"), []byte("},\n")) // of the totals alone
+	if p.err == nil {
+		p.err = p.out.Flush()
+	}
+	sum = hex.EncodeToString(p.sum.Sum(nil))
+	p.write([]byte(`"sha256":"` + sum + "\"}\n"))
+	if p.err == nil {
+		p.err = p.out.Flush()
+	}
+	if p.err != nil {
+		return "", fmt.Errorf("write the plan: %w", p.err)
+	}
+	return sum, nil
+}
+
+// Plan is a plan that was read, and found whole.
+type Plan struct {
+	PlanHeader
+	Totals PlanTotals
+	SHA256 string
+	source io.ReadSeeker
+}
+
+// ReadPlan reads a plan through, and refuses one that is not what was written.
+// The source is read again when the plan is applied.
+func ReadPlan(source io.ReadSeeker) (*Plan, error) {
+	p := &Plan{source: source}
+	var found PlanTotals
+	for e, err := range p.read() {
+		if err != nil {
+			return nil, err
+		}
+		found.add(e)
+	}
+	found.Complete = p.Totals.Complete
+	if found != p.Totals {
+		return nil, damaged("its totals are not those of its entries")
+	}
+	return p, nil
+}
+
+// Entries reads the entries again.
+func (p *Plan) Entries() iter.Seq2[PlanEntry, error] {
+	return func(yield func(PlanEntry, error) bool) {
+		again := &Plan{source: p.source}
+		for e, err := range again.read() {
+			if !yield(e, err) {
+				return
+			}
+		}
+		if again.SHA256 != p.SHA256 {
+			yield(PlanEntry{}, damaged("it was replaced while it was applied"))
+		}
+	}
+}
+
+func damaged(why string) error {
+	return &exportops.Error{
+		Kind: exportops.KindRefused, Field: "plan", Message: "it is not as it was written: " + why,
+		Hint: "make a new one: exportops run file-cleanup --dry-run --plan-out FILE",
+	}
+}
+
+// mostLine bounds one line of a plan.
+const mostLine = 16 << 20
+
+// read yields the entries, and fills in the rest of the plan at its ends.
+func (p *Plan) read() iter.Seq2[PlanEntry, error] {
+	return func(yield func(PlanEntry, error) bool) {
+		if _, err := p.source.Seek(0, io.SeekStart); err != nil {
+			yield(PlanEntry{}, fmt.Errorf("read the plan: %w", err))
+			return
+		}
+		lines := bufio.NewScanner(p.source)
+		lines.Buffer(make([]byte, 64<<10), mostLine)
+		lines.Split(wholeLines)
+		sum := sha256.New()
+		next := func() []byte {
+			if !lines.Scan() {
+				return nil
+			}
+			return lines.Bytes()
+		}
+		err := p.readHeader(next(), sum)
+		for err == nil {
+			line := next()
+			if bytes.Equal(line, []byte("],\n")) {
+				sum.Write(line)
+				err = p.readEnd(next, sum)
+				break
+			}
+			sum.Write(line)
+			var e PlanEntry
+			if json.Unmarshal(bytes.TrimSuffix(bytes.TrimSpace(line), []byte(",")), &e) != nil {
+				err = damaged("a line is no entry")
+				break
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+		if broken := lines.Err(); broken != nil {
+			err = fmt.Errorf("read the plan: %w", broken)
+		}
+		if err != nil {
+			yield(PlanEntry{}, err)
+		}
+	}
+}
+
+// wholeLines splits into lines, each with its end.
+func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1, data[:i+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
+
+func (p *Plan) readHeader(line []byte, sum hash.Hash) error {
+	sum.Write(line)
+	head, ok := bytes.CutSuffix(line, []byte(",\"entries\":[\n"))
+	if !ok || json.Unmarshal(append(bytes.Clone(head), '}'), &p.PlanHeader) != nil || p.Version == 0 {
+		return damaged("it does not begin as a plan does")
+	}
+	if p.Version != planVersion || p.Job != exportops.FileCleanup ||
+		(p.Mode != exportops.ByExpiry && (p.Mode != exportops.ByAge || p.Cut == nil)) {
+		return &exportops.Error{Kind: exportops.KindRefused, Field: "plan", Message: "this version cannot apply a plan of its kind", Hint: "make a new one"}
+	}
+	return nil
+}
+
+func (p *Plan) readEnd(next func() []byte, sum hash.Hash) error {
+	totals := bytes.Clone(next())
+	sum.Write(totals)
+	var end planEnd
+	text, ok := bytes.CutSuffix(totals, []byte(",\n"))
+	if !ok || json.Unmarshal(append(append([]byte("{"), text...), '}'), &end) != nil {
+		return damaged("its totals cannot be read")
+	}
+	p.Totals, p.SHA256 = end.Totals, hex.EncodeToString(sum.Sum(nil))
+	if !bytes.Equal(next(), []byte(`"sha256":"`+p.SHA256+"\"}\n")) || next() != nil {
+		return damaged("its hash is another")
+	}
+	return nil
+}
+
+// Selection is what the plan was made of. Nothing that became due since is.
+func (p *Plan) Selection(now exportops.Time) exportops.Selection {
+	sel := exportops.Selection{Mode: p.Mode, Now: p.Now}
+	if now.Before(sel.Now.Time) {
+		sel.Now = now
+	}
+	if p.Cut != nil {
+		sel.Cut = *p.Cut
+	}
+	return sel
+}
