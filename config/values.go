@@ -97,14 +97,7 @@ func retention(name, s string, least time.Duration) (time.Duration, error) {
 
 // ShowDuration writes a duration in days where it is whole days, else as Go
 // does.
-func ShowDuration(d time.Duration) string {
-	if d >= day && d%day == 0 {
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	}
-	s := d.String()
-	s = strings.TrimSuffix(s, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(s, "m0s")]
-	return strings.TrimSuffix(s, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(s, "h0m")]
-}
+func ShowDuration(d time.Duration) string { return exportops.ShowDuration(d) }
 
 func oneOf(name, s string, accepted ...string) (string, error) {
 	if !slices.Contains(accepted, s) {
