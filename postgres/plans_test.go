@@ -148,6 +148,8 @@ var wholeTables = map[string]string{
 	"Candidates log_cleanup":      "nearly all rows are confirmed, and passed to find the others",
 	"CountCandidates log_cleanup": "likewise",
 	"KeyRows":                     "it is about all files that are live",
+	"Candidates policy":           "it reads every row, page by page",
+	"CountCandidates policy":      "likewise",
 	"Deletions":                   "the newest first, until the page is full",
 	"Deletions deleted":           "what nearly all entries are",
 	"Deletions of a run":          "a run's entries lie together; an index would cost every claim",

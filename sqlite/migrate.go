@@ -173,6 +173,6 @@ func (s *Store) learnTable(ctx context.Context) error {
 	if kind == "view" {
 		row = "id"
 	}
-	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{row}", row)
+	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{row}", row, "{config}", s.config())
 	return nil
 }

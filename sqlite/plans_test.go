@@ -88,14 +88,16 @@ var mainIndexes = map[string]string{
 
 // wholeTables says which calls may walk through a table, and why.
 var wholeTables = map[string]string{
-	"Deletions":          "the newest first, until the page is full",
-	"Deletions deleted":  "what nearly all entries are",
-	"Deletions of a run": "a run's entries lie together; an index would cost every claim",
-	"Runs":               "the newest first, until the page is full; there are a few thousand",
-	"Runs of a job":      "a few thousand",
-	"Runs active":        "a few thousand",
-	"Runs failed":        "a few thousand",
-	"LogStatistics":      "the oldest time, from the index; it stops at the first that can be read",
+	"Candidates policy":      "it reads every row, page by page",
+	"CountCandidates policy": "likewise",
+	"Deletions":              "the newest first, until the page is full",
+	"Deletions deleted":      "what nearly all entries are",
+	"Deletions of a run":     "a run's entries lie together; an index would cost every claim",
+	"Runs":                   "the newest first, until the page is full; there are a few thousand",
+	"Runs of a job":          "a few thousand",
+	"Runs active":            "a few thousand",
+	"Runs failed":            "a few thousand",
+	"LogStatistics":          "the oldest time, from the index; it stops at the first that can be read",
 }
 
 // wholeStatus says which calls may take the index on status to all completed
