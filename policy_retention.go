@@ -33,6 +33,14 @@ func (r Retention) IsNever() bool { return r.never }
 // Length returns how long r keeps; it is false for Never.
 func (r Retention) Length() (time.Duration, bool) { return r.length, !r.never }
 
+// OrCentury is Length, and a century for Never: beyond what any row is told by.
+func (r Retention) OrCentury() time.Duration {
+	if r.never {
+		return MaxRetention
+	}
+	return r.length
+}
+
 // After returns when what began at t is kept no longer; it is false for Never,
 // and for the zero Retention, which must not delete anything.
 func (r Retention) After(t Time) (Time, bool) {

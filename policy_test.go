@@ -163,10 +163,12 @@ func TestPolicyBounds(t *testing.T) {
 func TestExplanations(t *testing.T) {
 	p := trainingSets(t)
 	for name, change := range map[string]func(*exportops.Candidate){
-		"first":      func(*exportops.Candidate) {},
-		"second":     func(c *exportops.Candidate) { c.Status = exportops.Failed },
-		"none":       func(c *exportops.Candidate) { c.Format, c.Config = exportops.CSV, nil },
-		"unreadable": func(c *exportops.Candidate) { *c = exportops.Candidate{Format: "x\ny", Config: exportops.ConfigValues{}} },
+		"first":  func(*exportops.Candidate) {},
+		"second": func(c *exportops.Candidate) { c.Status = exportops.Failed },
+		"none":   func(c *exportops.Candidate) { c.Format, c.Config = exportops.CSV, nil },
+		"unreadable": func(c *exportops.Candidate) {
+			*c = exportops.Candidate{Format: "x\ny", Config: exportops.ConfigValues{}}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			row := training()

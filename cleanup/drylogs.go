@@ -21,7 +21,7 @@ func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (e
 		if err != nil {
 			return res, err
 		}
-		if err := d.judgeRows(ctx, plan, sel, page, &res); err != nil {
+		if err := d.judgeRows(ctx, plan, w, page, &res); err != nil {
 			return res, err
 		}
 		if next = after; next == "" || d.ended() {
@@ -33,13 +33,13 @@ func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (e
 }
 
 // judgeRows counts one page.
-func (d DryRun) judgeRows(ctx context.Context, plan *planner, sel exportops.LogSelection, page []exportops.LogRow,
+func (d DryRun) judgeRows(ctx context.Context, plan *planner, w LogWork, page []exportops.LogRow,
 	res *exportops.LogCleanupResult,
 ) error {
 	verdicts := make([]exportops.LogVerdict, len(page))
 	var files []exportops.Candidate
 	for i, row := range page {
-		verdicts[i] = exportops.JudgeRow(row, d.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
+		verdicts[i] = w.judge(row, d.Locator.Resolve(row.FileURL, row.UserID).NoFile)
 		if verdicts[i] == exportops.KeepFileMayExist {
 			files = append(files, row.Candidate)
 		}

@@ -155,14 +155,7 @@ func (s Settings) retentions(policy *exportops.Policy) (files, logs time.Duratio
 		}
 	}
 	file, _ := policy.Default()
-	return finite(file), finite(policy.ShortestLogs()), errors.Join(errs...)
-}
-
-func finite(r exportops.Retention) time.Duration {
-	if d, ok := r.Length(); ok {
-		return d
-	}
-	return exportops.MaxRetention
+	return file.OrCentury(), policy.ShortestLogs().OrCentury(), errors.Join(errs...)
 }
 
 // checkSecrets looks at what holds for a secret wherever it is used. Whether
