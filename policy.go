@@ -45,9 +45,7 @@ type Choice struct {
 // the path of what is wrong, such as rules[0].match.format.
 func NewPolicy(files, logs Retention, rules []Rule) (*Policy, error) {
 	p := &Policy{files: files, logs: logs, rules: slices.Clone(rules)}
-	errs := []error{checkRetentions("default.", files, logs)}
-	errs = append(errs, checkRules(rules)...)
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(checkRetentions("default.", files, logs), errors.Join(checkRules(rules)...)); err != nil {
 		return nil, err
 	}
 	for _, r := range p.rules {
@@ -143,7 +141,7 @@ func (p *Policy) LongestFinite() time.Duration {
 func (p *Policy) Default() (files, logs Retention) { return p.files, p.logs }
 
 func (p *Policy) allLogs() []Retention {
-	all := []Retention{p.logs}
+	all := append(make([]Retention, 0, len(p.rules)+1), p.logs)
 	for _, r := range p.rules {
 		all = append(all, r.Logs)
 	}

@@ -234,7 +234,7 @@ func TestMistakesInAPolicyAreAllNamed(t *testing.T) {
 
 // flatten returns the errors that are joined in err.
 func flatten(err error) (all []*exportops.Error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the very value
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, e := range joined.Unwrap() {
 			all = append(all, flatten(e)...)
 		}

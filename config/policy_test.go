@@ -87,7 +87,7 @@ func TestSettingsBesideAPolicyAreRefused(t *testing.T) {
 
 // mistakes returns what an error says, a line each.
 func mistakes(err error) []string {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the very value
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []string
 		for _, e := range joined.Unwrap() {
 			all = append(all, mistakes(e)...)
@@ -111,7 +111,7 @@ func TestMistakesInThePolicyHaveTheirLines(t *testing.T) {
 		"a value":             {"retention: 30d\n", []string{"1: retention is not a list of keys and values"}},
 		"no default":          {"retention:\n  rules:\n    - {name: a, match: {format: csv}, files: 1h, logs: 1d}\n", []string{"2: retention has no default"}},
 		"half a default":      {"retention:\n  default: {files: 24h}\n", []string{"2: default.logs: missing"}},
-		"a misspelt section":  {"retention:\n  defualt: {files: 24h, logs: 30d}\n", []string{`2: there is no setting "defualt"`, "2: retention has no default"}},
+		"an unknown section":  {"retention:\n  standard: {files: 24h, logs: 30d}\n", []string{`2: there is no setting "standard"`, "2: retention has no default"}},
 		"twice":               {"retention: {default: {files: 24h, logs: 30d}}\nretention: {default: {files: 24h, logs: 30d}}\n", []string{"2: retention is set twice"}},
 		"a default twice":     {"retention:\n  default: {files: 24h, logs: 30d}\n  default: {files: 24h, logs: 30d}\n", []string{"3: default is set twice"}},
 		"no duration":         {"retention:\n  default: {files: forever, logs: 0}\n", []string{`2: files: "forever" is not a duration`, `2: logs: "0" is not a duration`}},

@@ -119,6 +119,6 @@ func (r *policyReader) size(n *yaml.Node, name string) *int64 {
 		}
 		return nil
 	}
-	bytes := int64(v) * factor //nolint:gosec // bounded above
+	bytes := int64(v) * factor
 	return &bytes
 }

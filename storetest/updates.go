@@ -124,7 +124,8 @@ func updateExpiry(t *testing.T, open func(testing.TB) Fixture) {
 		"none_is_to_be_given": {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, nil, nil},
 		"by_what_the_row_says": {
 			Row{Status: "queued", Format: "csv", FileSize: ptr(int64(1)), FileURL: ptr("a")},
-			exportops.ExportUpdate{Status: &completed, FileSize: ptr(int64(11)), FileURL: ptr("b")}, large, &day,
+			exportops.ExportUpdate{Status: &completed, FileSize: ptr(int64(11)), FileURL: ptr("b")},
+			large, &day,
 		},
 		"never":                 {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, never, nil},
 		"tried_again":           {Row{Status: "failed"}, exportops.ExportUpdate{Status: &completed}, always, &day},
