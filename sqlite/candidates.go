@@ -28,7 +28,7 @@ const readable = `GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0
 const candidateColumns = `
 	e.{row}, coalesce(e.id, ''), coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''),
 	CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
-	iif(typeof(e.file_size) = 'integer', e.file_size, NULL), coalesce(e.format, ''), {config},
+	iif(typeof(e.file_size) = 'integer', e.file_size, NULL), iif(typeof(e.format) = 'text', e.format, ''), {config},
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
 
 // config reads what rules ask for. What no export of ours can have is not read.

@@ -83,7 +83,7 @@ func (s *Store) compare(ctx context.Context, tx *sql.Tx, rows []exportops.LogRow
 	}
 	now, err := tx.QueryContext(ctx, s.sql(`SELECT j.key, coalesce(e.export_id, ''), coalesce(e.user_id, ''),
 		coalesce(e.status, ''), CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.timestamp, ''),
-		coalesce(e.format, ''), iif(typeof(e.file_size) = 'integer', e.file_size, NULL), {config}`+atPlaces), list)
+		iif(typeof(e.format) = 'text', e.format, ''), iif(typeof(e.file_size) = 'integer', e.file_size, NULL), {config}`+atPlaces), list)
 	if err != nil {
 		return fmt.Errorf("read log rows again: %w", err)
 	}
