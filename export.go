@@ -1,6 +1,7 @@
 package exportops
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -119,6 +120,63 @@ func (u *ExportUpdate) Validate() error {
 	return errors.Join(errs...)
 }
 
+// ExpiryOf says when the file of an export that is being completed expires, of
+// the row as the update leaves it; nil for never. It is pure and quick: stores
+// call it inside a transaction, and may call it more than once.
+type ExpiryOf func(Export) *Time
+
+// ExpiresAt is the same expiry for every export.
+func ExpiresAt(t Time) ExpiryOf { return func(Export) *Time { return &t } }
+
+// Completes reports whether u completes an export without saying when its file
+// expires.
+func (u *ExportUpdate) Completes() bool {
+	return u.Status != nil && *u.Status == Completed && u.ExpiresAt == nil
+}
+
+// Apply returns e as u leaves it.
+func (u *ExportUpdate) Apply(e Export) Export {
+	if u.Status != nil {
+		e.Status = *u.Status
+	}
+	if u.ConversationCount != nil {
+		e.ConversationCount = *u.ConversationCount
+	}
+	if u.DownloadedCount != nil {
+		e.DownloadedCount = *u.DownloadedCount
+	}
+	e.FileSize, e.FileURL = cmp.Or(u.FileSize, e.FileSize), cmp.Or(u.FileURL, e.FileURL)
+	e.ExpiresAt, e.ErrorMessage = cmp.Or(u.ExpiresAt, e.ExpiresAt), cmp.Or(u.ErrorMessage, e.ErrorMessage)
+	return e
+}
+
+// Candidate returns what a policy looks at, reading the given keys of the config.
+func (e *Export) Candidate(configKeys []string) Candidate {
+	c := Candidate{
+		ID: e.ID, ExportID: e.ExportID, UserID: e.UserID, Status: e.Status, FileURL: e.FileURL, CreatedAt: e.CreatedAt.String(),
+		FileSize: e.FileSize, Format: e.Format, Config: ReadConfig(e.Config, configKeys),
+	}
+	if !e.Timestamp.IsZero() { // else the row's could not be read
+		c.Timestamp = e.Timestamp.String()
+	}
+	if e.ExpiresAt != nil {
+		at := e.ExpiresAt.String()
+		c.ExpiresAt = &at
+	}
+	return c
+}
+
+// Expiry says when the files of exports expire that are completed now.
+func (p *Policy) Expiry(now Time) ExpiryOf {
+	return func(e Export) *Time {
+		at, ever := p.Choose(e.Candidate(p.keys), now).Files.After(now)
+		if !ever {
+			return nil
+		}
+		return &at
+	}
+}
+
 // ExportFilter selects exports, newest first. Zero fields do not filter.
 type ExportFilter struct {
 	UserID string
@@ -142,9 +200,10 @@ type ExportStore interface {
 	CreateExport(ctx context.Context, e Export) (Export, error)
 	// UpdateExport changes a row and returns it as it is then. It is
 	// KindNotFound without such a row, and KindConflict while the export's file
-	// is claimed for deletion. When the update completes the export and neither
-	// it nor the row has an expiry, expiry is set.
-	UpdateExport(ctx context.Context, exportID string, u ExportUpdate, expiry, now Time) (Export, error)
+	// is claimed for deletion. When the update completes the export and neither it
+	// nor the row has an expiry, the row gets the one that expiry says; nil sets
+	// none.
+	UpdateExport(ctx context.Context, exportID string, u ExportUpdate, expiry ExpiryOf, now Time) (Export, error)
 	// Export returns one row, or KindNotFound.
 	Export(ctx context.Context, exportID string) (Export, error)
 	// Exports returns a page and the cursor of the next one, "" at the end.

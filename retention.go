@@ -23,6 +23,9 @@ const (
 	ByLogCleanup Mode = "log_cleanup"
 	// ByErasure takes every finished export of one user.
 	ByErasure Mode = "erasure"
+	// ByPolicy reads every row, to hold it against a retention policy. No file is
+	// due by it.
+	ByPolicy Mode = "policy"
 )
 
 // Selection is what one cleanup is about.
@@ -31,6 +34,8 @@ type Selection struct {
 	Now    Time   // of the run: what expires later is left for the next one
 	Cut    Time   // ByAge: created before; ByLogCleanup: timestamp before
 	UserID string // ByErasure
+	// Policy, where set, must let a row go before ByLogCleanup takes its file.
+	Policy *Policy
 }
 
 // Candidate is a row that may name a file to delete, as it was read. Texts are
@@ -46,8 +51,10 @@ type Candidate struct {
 	CreatedAt string
 	Timestamp string
 	FileSize  *int64
-	Held      bool      // an active hold covers it
-	Prior     *Deletion // the ledger's entry for this generation of the row, or nil
+	Held      bool // an active hold covers it
+	Format    Format
+	Config    ConfigValues // under the keys that the store was told to read
+	Prior     *Deletion    // the ledger's entry for this generation of the row, or nil
 }
 
 // Cursor is a position in the order a store pages by; "" is the start. It is
@@ -83,7 +90,7 @@ func (s Selection) Judge(c Candidate) Judgement {
 		return Due
 	case ByLogCleanup:
 		asked, ok := ParseStoredTime(c.Timestamp)
-		if (c.Status != Expired && c.Status != Failed) || !ok || !asked.Before(s.Cut.Time) {
+		if (c.Status != Expired && c.Status != Failed) || !ok || !asked.Before(s.Cut.Time) || !s.Policy.LogDue(c, s.Now) {
 			return NotDue
 		}
 		return unlessConfirmed(c)
@@ -146,6 +153,7 @@ const (
 	KeepFileMayExist LogVerdict = "kept_file_may_exist"
 	KeepUncounted    LogVerdict = "kept_uncounted" // its hour must be rolled up first
 	KeepHeld         LogVerdict = "kept_held"      // an active hold covers it
+	KeepByPolicy     LogVerdict = "kept_by_policy" // the retention policy keeps it for longer
 	KeepNotDue       LogVerdict = "not_due"        // not old enough, or its age cannot be read
 )
 

@@ -287,7 +287,8 @@ type LogCleanupResult struct {
 	KeptInProgress    int64 `json:"kept_in_progress"`
 	KeptFileMayExist  int64 `json:"kept_file_may_exist"`
 	KeptHeld          int64 `json:"kept_held"`
-	WouldDelete       int64 `json:"would_delete,omitempty"` // by a dry run
+	KeptByPolicy      int64 `json:"kept_by_policy,omitempty"` // past the shortest retention, and not past their own
+	WouldDelete       int64 `json:"would_delete,omitempty"`   // by a dry run
 	Remaining         int64 `json:"remaining"`
 	FilesDeleted      int64 `json:"files_deleted"` // of rows that named a file nobody had confirmed
 	FilesAbsent       int64 `json:"files_absent"`

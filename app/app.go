@@ -103,7 +103,7 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	})
 	a.Jobs = jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
-		LogRetention: c.LogRetention, Archives: archives, Database: planName(a.Store, c),
+		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Database: planName(a.Store, c),
 	})
 	return a, nil
 }

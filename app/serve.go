@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/cleanup"
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/httpapi"
 	"github.com/exportops/exportops/scheduler"
@@ -103,14 +104,23 @@ func (a *App) scheduling() scheduler.Options {
 
 func (a *App) api(base context.Context, dev bool) httpapi.Options {
 	return httpapi.Options{
-		Metrics: a.Metrics, Exports: a.Store, Runs: a.Store, Logs: a.Store, Erasures: a.Store, Holds: a.Store, Jobs: a.Jobs, Deletions: a.Store, Ready: a.Ready, Locator: Locator(a.config),
+		Metrics: a.Metrics, Exports: a.Store, Runs: a.Store, Logs: a.logs(), Erasures: a.Store, Holds: a.Store, Jobs: a.Jobs, Deletions: a.Store, Ready: a.Ready, Locator: Locator(a.config),
 		Secrets: httpapi.Secrets{
 			Cron: secret(a.config.CronSecret), Ingest: secret(a.config.Ingest),
 			Read: secret(a.config.Read), Admin: secret(a.config.Admin),
 		},
 		Dev: dev, FileRetention: a.config.FileRetention, LogRetention: a.config.LogRetention,
-		Clock: a.now, Version: a.version, Logger: a.log, Base: base,
+		Policy: a.config.Policy,
+		Clock:  a.now, Version: a.version, Logger: a.log, Base: base,
 	}
+}
+
+// logs counts old log rows, under the policy where there is one.
+func (a *App) logs() httpapi.Logs {
+	if a.config.Policy == nil {
+		return a.Store
+	}
+	return cleanup.Statistics{Store: a.Store, Policy: a.config.Policy, Now: a.now}
 }
 
 func secret(r config.Rotated) httpapi.Secret {

@@ -28,7 +28,7 @@ func openDatabase(ctx context.Context, c config.Config, create bool) (database, 
 		}
 		return database{s, scheduler.Postgres(s.JobPool(), "exportops")}, nil
 	}
-	s, err := sqlite.Open(ctx, sqlite.Options{Path: c.DatabasePath, Table: c.LogsTable, Create: create})
+	s, err := sqlite.Open(ctx, sqlite.Options{Path: c.DatabasePath, Table: c.LogsTable, Create: create, ConfigKeys: c.Policy.ConfigKeys()})
 	if err != nil {
 		return database{}, err
 	}
@@ -39,6 +39,7 @@ func postgresOptions(c config.Config) postgres.Options {
 	return postgres.Options{
 		URL: c.Postgres.URL.Reveal(), Table: c.LogsTable, PoolSize: c.Postgres.PoolSize,
 		LockTimeout: c.Postgres.LockTimeout, StatementTimeout: c.Postgres.StatementTimeout,
+		ConfigKeys: c.Policy.ConfigKeys(),
 	}
 }
 

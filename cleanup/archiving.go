@@ -104,7 +104,7 @@ func (r *logRun) readLogs(ctx context.Context, sel exportops.LogSelection, at ex
 	}
 	p.verdicts = make([]exportops.LogVerdict, len(p.rows))
 	for i, row := range p.rows {
-		p.verdicts[i] = exportops.JudgeRow(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
+		p.verdicts[i] = r.sel.judge(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile)
 	}
 	return p, nil
 }
@@ -118,7 +118,7 @@ func (r *archiveRun) selection() exportops.LogSelection {
 func (r *archiveRun) endEarly(ctx context.Context, failed error) (bool, error) {
 	n, err := r.Store.CountLogRows(context.WithoutCancel(ctx), r.selection(), "")
 	if err == nil {
-		r.res.Remaining = max(0, n-r.res.KeptInProgress-r.res.KeptFileMayExist-r.res.KeptHeld-r.res.FailedCount)
+		r.res.Remaining = max(0, n-r.res.KeptInProgress-r.res.KeptFileMayExist-r.res.KeptHeld-r.res.KeptByPolicy-r.res.FailedCount)
 	}
 	if failed != nil {
 		return false, failed
@@ -344,7 +344,7 @@ func (r *archiveRun) deleteBatchOf(ctx context.Context, a *exportops.Archive, me
 	}
 	goes := func(row exportops.LogRow) bool {
 		noFile := r.Locator.Resolve(row.FileURL, row.UserID).NoFile
-		return exportops.JudgeRow(row, noFile, exportops.Time{}) == exportops.DeleteRow
+		return exportops.JudgeRow(row, noFile, exportops.Time{}) == exportops.DeleteRow && r.sel.Policy.LogDue(row.Candidate, r.sel.Now)
 	}
 	var counted exportops.LogCleanupResult
 	d, err := r.Store.DeleteArchived(ctx, cp, a.ID, members, goes, func(d exportops.ArchivedDeletion) (json.RawMessage, error) {

@@ -22,7 +22,7 @@ func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (e
 		if err != nil {
 			return res, err
 		}
-		going, err := d.judgeRows(ctx, plan, sel, page, &res)
+		going, err := d.judgeRows(ctx, plan, w, page, &res)
 		if err == nil {
 			err = m.add(ctx, going)
 		}
@@ -73,13 +73,13 @@ func (m measured) end() (err error) {
 }
 
 // judgeRows counts one page, and returns the ids of the rows that would go.
-func (d DryRun) judgeRows(ctx context.Context, plan *planner, sel exportops.LogSelection, page []exportops.LogRow,
+func (d DryRun) judgeRows(ctx context.Context, plan *planner, w LogWork, page []exportops.LogRow,
 	res *exportops.LogCleanupResult,
 ) (going []string, err error) {
 	verdicts := make([]exportops.LogVerdict, len(page))
 	var files []exportops.Candidate
 	for i, row := range page {
-		verdicts[i] = exportops.JudgeRow(row, d.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
+		verdicts[i] = w.judge(row, d.Locator.Resolve(row.FileURL, row.UserID).NoFile)
 		if verdicts[i] == exportops.KeepFileMayExist {
 			files = append(files, row.Candidate)
 		}

@@ -39,7 +39,7 @@ func (r *logRun) reader(ctx context.Context, sel exportops.LogSelection) *logRea
 		}
 		p.verdicts = make([]exportops.LogVerdict, len(p.rows))
 		for i, row := range p.rows {
-			p.verdicts[i] = exportops.JudgeRow(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile, sel.Cut)
+			p.verdicts[i] = r.sel.judge(row, r.Locator.Resolve(row.FileURL, row.UserID).NoFile)
 		}
 		return p, nil
 	}}

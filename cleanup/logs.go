@@ -13,6 +13,13 @@ import (
 type LogWork struct {
 	Cut    exportops.Time // timestamp before; zero with UserID takes every age
 	UserID string         // only this user's; "" for all
+	// Policy, where set, must let each row go as well. Cut is then no later than the
+	// shortest of its retentions before Now.
+	Policy *exportops.Policy
+	Now    exportops.Time // of the run: what the policy lets go of later is left for the next one
+	// LoneCut is for metrics of exports that have no row: recorded before. The zero
+	// time with Policy leaves them all.
+	LoneCut exportops.Time
 	// Roll sees to it that the hours the rows lie in are rolled up: what is
 	// deleted must have been counted. It is called where a row was not.
 	Roll func(ctx context.Context) error
@@ -60,7 +67,19 @@ func (w LogWork) FileSelection(now exportops.Time) exportops.Selection {
 	if w.UserID != "" {
 		return exportops.Selection{Mode: exportops.ByErasure, Now: now, UserID: w.UserID}
 	}
-	return exportops.Selection{Mode: exportops.ByLogCleanup, Now: now, Cut: w.Cut}
+	if w.Policy != nil {
+		now = w.Now
+	}
+	return exportops.Selection{Mode: exportops.ByLogCleanup, Now: now, Cut: w.Cut, Policy: w.Policy}
+}
+
+// judge decides about one log row.
+func (w LogWork) judge(row exportops.LogRow, noFile bool) exportops.LogVerdict {
+	v := exportops.JudgeRow(row, noFile, w.Cut)
+	if v != exportops.KeepNotDue && !w.Policy.LogDue(row.Candidate, w.Now) {
+		return exportops.KeepByPolicy
+	}
+	return v
 }
 
 // cleanFiles deletes the files of rows that say expired or failed without a
@@ -226,6 +245,8 @@ func countRow(res *exportops.LogCleanupResult, row exportops.LogRow, v exportops
 		res.Remaining++
 	case exportops.KeepHeld:
 		res.KeptHeld++
+	case exportops.KeepByPolicy:
+		res.KeptByPolicy++
 	case exportops.KeepNotDue:
 	}
 }
@@ -244,5 +265,5 @@ func sumUpLogs(res *exportops.LogCleanupResult) {
 		res.Errors = []exportops.LogError{}
 	}
 	res.TotalFound = res.DeletedCount + res.FailedCount + res.KeptInProgress + res.KeptFileMayExist + res.KeptHeld +
-		res.WouldDelete + res.Remaining
+		res.KeptByPolicy + res.WouldDelete + res.Remaining
 }

@@ -12,6 +12,12 @@ import (
 // the others went with theirs. It reports whether it came to the end.
 func (r *logRun) deleteLone(ctx context.Context) (bool, error) {
 	sel := exportops.LogSelection{Cut: r.sel.Cut, UserID: r.sel.UserID}
+	if r.sel.Policy != nil {
+		// No row says which rule they fall under: the longest holds.
+		if sel.Cut = r.sel.LoneCut; sel.Cut.IsZero() {
+			return true, nil
+		}
+	}
 	var next exportops.Cursor
 	for {
 		if r.ended(ctx, r.work) {

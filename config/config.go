@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -26,8 +27,12 @@ type Config struct {
 	// ArchiveConfigured says that log rows are archived before they are deleted.
 	ArchiveConfigured bool
 
+	// FileRetention and LogRetention hold where there is no policy. Beside one they
+	// are its default for files and its shortest for logs; where that is never, a
+	// century.
 	FileRetention time.Duration
 	LogRetention  time.Duration
+	Policy        *exportops.Policy // nil where there is none
 
 	Scheduler bool
 	Schedules map[exportops.Job]string // five-field cron expressions, in UTC
@@ -72,7 +77,10 @@ const MinSecret = 16
 
 // Parse reads every setting. The error joins one error per mistake, each an
 // *exportops.Error whose Field names the setting.
-func (s Settings) Parse() (Config, error) {
+func (s Settings) Parse() (Config, error) { return s.ParseBeside(nil) }
+
+// ParseBeside is Parse beside the retention policy of the settings file.
+func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 	s.fillDefaults()
 	var errs []error
 	keep := func(err error) {
@@ -101,9 +109,8 @@ func (s Settings) Parse() (Config, error) {
 	c.ArchiveConfigured = s.ArchiveBucket != "" || s.ArchiveURL != ""
 	c.Archive, err = s.archive(c.Storage)
 	keep(err)
-	c.FileRetention, err = retention("EXPORT_FILE_RETENTION", s.FileRetention, time.Hour)
-	keep(err)
-	c.LogRetention, err = retention("EXPORT_LOG_RETENTION", s.LogRetention, day)
+	c.Policy = policy
+	c.FileRetention, c.LogRetention, err = s.retentions(policy)
 	keep(err)
 	scheduler, err := oneOf("EXPORTOPS_SCHEDULER", s.Scheduler, "on", "off")
 	keep(err)
@@ -132,6 +139,26 @@ func (s Settings) Parse() (Config, error) {
 			"make one with: openssl rand -hex 32"))
 	}
 	return c, errors.Join(errs...)
+}
+
+// retentions reads how long things are kept. Two settings that say it would be
+// one too many: which of them holds could not be seen from either.
+func (s Settings) retentions(policy *exportops.Policy) (files, logs time.Duration, err error) {
+	var errs []error
+	if policy == nil {
+		var wrong [2]error
+		files, wrong[0] = retention("EXPORT_FILE_RETENTION", cmp.Or(s.FileRetention, "24h"), exportops.MinFileRetention)
+		logs, wrong[1] = retention("EXPORT_LOG_RETENTION", cmp.Or(s.LogRetention, "30d"), exportops.MinLogRetention)
+		return files, logs, errors.Join(wrong[:]...)
+	}
+	for name, given := range map[string]string{"EXPORT_FILE_RETENTION": s.FileRetention, "EXPORT_LOG_RETENTION": s.LogRetention} {
+		if given != "" {
+			errs = append(errs, invalid(name, "the settings file has a retention policy, which says how long everything is kept",
+				"unset it, or remove the section retention"))
+		}
+	}
+	file, _ := policy.Default()
+	return file.OrCentury(), policy.ShortestLogs().OrCentury(), errors.Join(errs...)
 }
 
 // checkSecrets looks at what holds for a secret wherever it is used. Whether

@@ -17,11 +17,17 @@ import (
 // DefaultFile is read where it exists and no other file is named.
 const DefaultFile = "exportops.yaml"
 
-// ReadFile returns the values of a settings file by key. With an empty path it
-// reads DefaultFile, and nothing where there is none. The values that could be
-// read are returned beside the error, so that mistakes in the file and in the
-// values can be reported together.
-func ReadFile(path string) (map[string]string, error) {
+// File is what a settings file says.
+type File struct {
+	Values map[string]string // by key
+	Policy *exportops.Policy // of retention; nil where there is none
+}
+
+// ReadFile reads a settings file. With an empty path it reads DefaultFile, and
+// nothing where there is none. The values that could be read are returned beside
+// the error, so that mistakes in the file and in the values can be reported
+// together.
+func ReadFile(path string) (File, error) {
 	named := path != ""
 	if !named {
 		path = DefaultFile
@@ -29,9 +35,9 @@ func ReadFile(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && !named:
-		return nil, nil
+		return File{}, nil
 	case err != nil:
-		return nil, &exportops.Error{
+		return File{}, &exportops.Error{
 			Kind: exportops.KindInvalid, Field: "EXPORTOPS_CONFIG", Message: "the settings file cannot be read", Err: err,
 			Hint: "name a file that exists, or none",
 		}
@@ -39,29 +45,38 @@ func ReadFile(path string) (map[string]string, error) {
 	return parseFile(path, string(text))
 }
 
-func parseFile(path, text string) (map[string]string, error) {
+func parseFile(path, text string) (File, error) {
 	var doc yaml.Node
 	if err := yaml.NewDecoder(strings.NewReader(text)).Decode(&doc); err != nil {
 		if errors.Is(err, io.EOF) { // nothing but comments
-			return nil, nil
+			return File{}, nil
 		}
-		return nil, invalid(path, strings.TrimPrefix(err.Error(), "yaml: "), "write one key: value a line")
+		return File{}, invalid(path, strings.TrimPrefix(err.Error(), "yaml: "), "write one key: value a line")
 	}
 	top := doc.Content[0]
 	if top.Kind == yaml.ScalarNode && top.Tag == "!!null" {
-		return nil, nil
+		return File{}, nil
 	}
 	if top.Kind != yaml.MappingNode {
-		return nil, invalid(path, "it is not a list of settings", "write one key: value a line")
+		return File{}, invalid(path, "it is not a list of settings", "write one key: value a line")
 	}
 	known := keys()
 	values := map[string]string{}
+	var policy *exportops.Policy
+	var section bool
 	var errs []error
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
 		at := fmt.Sprintf("%s:%d", path, key.Line)
 		_, twice := values[key.Value]
 		switch {
+		case key.Value == policyKey && section:
+			errs = append(errs, invalid(at, "retention is set twice", "keep one of them"))
+		case key.Value == policyKey:
+			section = true
+			var err error
+			policy, err = readPolicy(path, value)
+			errs = append(errs, err)
 		case known[key.Value] == "":
 			errs = append(errs, unknownKey(at, key.Value, known))
 		case twice:
@@ -72,7 +87,7 @@ func parseFile(path, text string) (map[string]string, error) {
 			values[key.Value] = value.Value
 		}
 	}
-	return values, errors.Join(errs...)
+	return File{Values: values, Policy: policy}, errors.Join(errs...)
 }
 
 func unknownKey(at, key string, known map[string]string) error {

@@ -27,14 +27,14 @@ func write(t *testing.T, text string) string {
 // parse reads the settings as the program does.
 func parse(t *testing.T, file string, args ...string) config.Settings {
 	t.Helper()
-	values, err := config.ReadFile(file)
+	read, err := config.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var cli struct {
 		config.Settings `embed:""`
 	}
-	parser, err := kong.New(&cli, kong.Resolvers(config.Resolver(values)))
+	parser, err := kong.New(&cli, kong.Resolvers(config.Resolver(read.Values)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +67,8 @@ func TestFlagBeatsEnvironmentBeatsFile(t *testing.T) {
 
 func TestNoFileIsFineUnlessItWasNamed(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if values, err := config.ReadFile(""); err != nil || len(values) > 0 {
-		t.Errorf("without a file: %v, %v", values, err)
+	if read, err := config.ReadFile(""); err != nil || len(read.Values) > 0 {
+		t.Errorf("without a file: %v, %v", read, err)
 	}
 	if _, err := config.ReadFile("missing.yaml"); err == nil || !strings.Contains(err.Error(), "missing.yaml") {
 		t.Errorf("a named file that is missing: %v", err)
@@ -76,8 +76,8 @@ func TestNoFileIsFineUnlessItWasNamed(t *testing.T) {
 	if err := os.WriteFile(config.DefaultFile, []byte("addr: :9\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if values, err := config.ReadFile(""); err != nil || values["addr"] != ":9" {
-		t.Errorf("the default file: %v, %v", values, err)
+	if read, err := config.ReadFile(""); err != nil || read.Values["addr"] != ":9" {
+		t.Errorf("the default file: %v, %v", read, err)
 	}
 }
 
@@ -109,16 +109,16 @@ func TestMistakesInTheFile(t *testing.T) {
 }
 
 func TestValuesBesideMistakesAreKept(t *testing.T) {
-	values, err := config.ReadFile(write(t, "nonsense: 1\naddr: :1\nscheduler: off\nlog_retention: ~\n"))
+	read, err := config.ReadFile(write(t, "nonsense: 1\naddr: :1\nscheduler: off\nlog_retention: ~\n"))
 	if err == nil {
 		t.Error("nonsense is accepted")
 	}
-	if diff := cmp.Diff(map[string]string{"addr": ":1", "scheduler": "off"}, values); diff != "" {
+	if diff := cmp.Diff(map[string]string{"addr": ":1", "scheduler": "off"}, read.Values); diff != "" {
 		t.Error(diff)
 	}
 	for _, empty := range []string{"", "# nothing\n", "---\n", "~\n"} {
-		if values, err := config.ReadFile(write(t, empty)); err != nil || len(values) > 0 {
-			t.Errorf("%q: %v, %v", empty, values, err)
+		if read, err := config.ReadFile(write(t, empty)); err != nil || len(read.Values) > 0 || read.Policy != nil {
+			t.Errorf("%q: %v, %v", empty, read, err)
 		}
 	}
 }

@@ -27,8 +27,8 @@ type Settings struct {
 	ArchiveRegion string `name:"archive-region" env:"EXPORT_ARCHIVE_REGION" default:"us-east-1" placeholder:"REGION" group:"settings" help:"of the archive bucket, on S3 (${default})"`
 	ArchiveURL    string `name:"archive-url" env:"EXPORT_ARCHIVE_URL" placeholder:"URL" group:"settings" help:"the archive as a URL like that of the storage, instead of bucket and region; it must lie outside the storage"`
 
-	FileRetention string `name:"file-retention" env:"EXPORT_FILE_RETENTION" default:"24h" placeholder:"DURATION" group:"settings" help:"expiry of an export that is completed without one, and the default of cleanup by age (${default})"`
-	LogRetention  string `name:"log-retention" env:"EXPORT_LOG_RETENTION" default:"30d" placeholder:"DURATION" group:"settings" help:"how long log rows are kept (${default})"`
+	FileRetention string `name:"file-retention" env:"EXPORT_FILE_RETENTION" placeholder:"DURATION" group:"settings" help:"expiry of an export that is completed without one, and the default of cleanup by age (24h); not beside a retention policy"`
+	LogRetention  string `name:"log-retention" env:"EXPORT_LOG_RETENTION" placeholder:"DURATION" group:"settings" help:"how long log rows are kept (30d); not beside a retention policy"`
 
 	Scheduler       string `name:"scheduler" env:"EXPORTOPS_SCHEDULER" default:"on" placeholder:"on|off" group:"settings" help:"off where an external cron calls the endpoints (${default})"`
 	ScheduleMetrics string `name:"schedule-metrics" env:"EXPORTOPS_SCHEDULE_METRICS" default:"0 * * * *" placeholder:"CRON" group:"settings" help:"of metrics-aggregate, in UTC (${default})"`

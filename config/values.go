@@ -69,42 +69,44 @@ func cleanPrefix(s string) bool {
 
 var daysThenRest = regexp.MustCompile(`^([0-9]{1,6})d(.*)$`)
 
-// retention reads a Go duration, in front of which days may stand: 24h, 30d,
-// 1d12h.
+// retention reads a duration within bounds.
 func retention(name, s string, least time.Duration) (time.Duration, error) {
 	hint := "use a duration such as 24h, 30d or 1d12h, from " + ShowDuration(least) + " to " + ShowDuration(century)
+	d, ok := length(s)
+	switch {
+	case !ok:
+		return 0, invalid(name, fmt.Sprintf("%q is not a duration", s), hint)
+	case d < least || d > century:
+		return 0, invalid(name, fmt.Sprintf("%q is out of range", s), hint)
+	}
+	return d, nil
+}
+
+// length reads a Go duration, in front of which days may stand: 24h, 30d,
+// 1d12h. One beyond a century is cut somewhere beyond it.
+func length(s string) (time.Duration, bool) {
 	var d time.Duration
 	rest := s
 	if m := daysThenRest.FindStringSubmatch(s); m != nil {
 		n, err := strconv.ParseInt(m[1], 10, 64)
 		if err != nil {
-			return 0, invalid(name, fmt.Sprintf("%q is not a duration", s), hint)
+			return 0, false
 		}
 		d, rest = time.Duration(min(n, 2*centuryDays))*day, m[2]
 	}
 	if rest != "" || d == 0 {
 		more, err := time.ParseDuration(rest)
 		if err != nil || more < 0 {
-			return 0, invalid(name, fmt.Sprintf("%q is not a duration", s), hint)
+			return 0, false
 		}
 		d += min(more, 2*century)
 	}
-	if d < least || d > century {
-		return 0, invalid(name, fmt.Sprintf("%q is out of range", s), hint)
-	}
-	return d, nil
+	return d, true
 }
 
 // ShowDuration writes a duration in days where it is whole days, else as Go
 // does.
-func ShowDuration(d time.Duration) string {
-	if d >= day && d%day == 0 {
-		return strconv.FormatInt(int64(d/day), 10) + "d"
-	}
-	s := d.String()
-	s = strings.TrimSuffix(s, "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(s, "m0s")]
-	return strings.TrimSuffix(s, "h0m") + map[bool]string{true: "h"}[strings.HasSuffix(s, "h0m")]
-}
+func ShowDuration(d time.Duration) string { return exportops.ShowDuration(d) }
 
 func oneOf(name, s string, accepted ...string) (string, error) {
 	if !slices.Contains(accepted, s) {

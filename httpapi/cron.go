@@ -24,7 +24,7 @@ type fileCleanupCall struct {
 type logCleanupCall struct {
 	DryRun        bool `query:"dry_run" doc:"Report what would be done, and change nothing"`
 	Force         bool `query:"force" doc:"Override the guards against implausible runs; recorded with the run"`
-	RetentionDays int  `query:"retention_days" minimum:"1" maximum:"36500" doc:"Instead of the configured retention"`
+	RetentionDays int  `query:"retention_days" minimum:"1" maximum:"36500" doc:"Instead of the configured retention; under a retention policy a further bound, never a shorter one"`
 }
 
 // The bodies of 200.

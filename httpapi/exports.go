@@ -22,7 +22,7 @@ type newExport struct {
 	FileSize          *int64           `json:"file_size,omitempty" nullable:"true" minimum:"0" doc:"Bytes; once completed"`
 	Status            exportops.Status `json:"status,omitempty" enum:"queued,processing,completed,failed" doc:"queued where it is missing"`
 	FileURL           *string          `json:"file_url,omitempty" nullable:"true" doc:"Where the file is: a key relative to the bucket, or one of the URL forms; once completed"`
-	ExpiresAt         *exportops.Time  `json:"expires_at,omitempty" nullable:"true" doc:"When the file may be deleted; once completed, the default retention where it is missing"`
+	ExpiresAt         *exportops.Time  `json:"expires_at,omitempty" nullable:"true" doc:"When the file may be deleted; once completed, what the retention policy says, or the default retention, where it is missing"`
 	ErrorMessage      *string          `json:"error_message,omitempty" nullable:"true" doc:"Why it failed, as ErrorType: detail"`
 	DownloadedCount   int64            `json:"downloaded_count,omitempty" minimum:"0" doc:"How often the file was downloaded"`
 }
@@ -46,7 +46,7 @@ var (
 
 // complete returns the row to store. A new export that is completed already
 // gets an expiry as UpdateExport would give it.
-func (in newExport) complete(now, expiry exportops.Time) (exportops.Export, error) {
+func (in newExport) complete(now exportops.Time, expiry exportops.ExpiryOf) (exportops.Export, error) {
 	e := exportops.Export{
 		ID: exportops.NewID(), ExportID: cmp.Or(in.ExportID, exportops.NewID()), UserID: in.UserID,
 		Timestamp: in.Timestamp, Format: in.Format, Config: in.Config, ConversationCount: in.ConversationCount,
@@ -63,7 +63,7 @@ func (in newExport) complete(now, expiry exportops.Time) (exportops.Export, erro
 		return e, exportops.Invalid("status", "a new export cannot have expired")
 	}
 	if e.Status == exportops.Completed && e.ExpiresAt == nil {
-		e.ExpiresAt = &expiry
+		e.ExpiresAt = expiry(e)
 	}
 	if err := e.Validate(); err != nil {
 		return e, err
@@ -96,7 +96,7 @@ func (s *server) exportRoutes() {
 	update := huma.Operation{
 		OperationID: "update-export", Method: http.MethodPatch, Path: "/api/v1/exports/{export_id}",
 		Summary: "Update an export",
-		Description: "Changes the fields that are given. Completing an export without an expiry gives it the default retention. " +
+		Description: "Changes the fields that are given. Completing an export without an expiry gives it that of the retention policy, or the default retention. " +
 			"409 while the export's file is being deleted.",
 		Tags: []string{tagExports}, Security: needs(scopeIngest),
 	}
@@ -114,7 +114,7 @@ func (s *server) createExport(ctx context.Context, _ *struct{}) (*exportOutput, 
 		return nil, err
 	}
 	now := s.now()
-	e, err := in.complete(now, exportops.At(now.Add(s.FileRetention)))
+	e, err := in.complete(now, s.expiry(now))
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,16 @@ func (s *server) updateExport(ctx context.Context, in *exportPath) (*exportOutpu
 		}
 	}
 	now := s.now()
-	e, err := s.Exports.UpdateExport(ctx, id, u, exportops.At(now.Add(s.FileRetention)), now)
+	e, err := s.Exports.UpdateExport(ctx, id, u, s.expiry(now), now)
 	return &exportOutput{Body: e}, err
+}
+
+// expiry says when the files of exports that are completed now expire.
+func (s *server) expiry(now exportops.Time) exportops.ExpiryOf {
+	if s.Policy != nil {
+		return s.Policy.Expiry(now)
+	}
+	return exportops.ExpiresAt(exportops.At(now.Add(s.FileRetention)))
 }
 
 // checkFile refuses a file that no cleanup would ever delete, while whoever

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -241,5 +242,60 @@ func TestAFileThatNoCleanupWouldDeleteIsRefused(t *testing.T) {
 	w := request{method: http.MethodPatch, path: path, token: ingestToken, body: `{"file_url":"s3://exports/` + userID + `/b.csv"}`}.send(h)
 	if got := decodeExport(t, w).FileURL; *got != "s3://exports/"+userID+"/b.csv" {
 		t.Errorf("the file is %q", *got)
+	}
+}
+
+// TestExpiryUnderAPolicy runs on a real store: the row as the update leaves it
+// decides.
+func TestExpiryUnderAPolicy(t *testing.T) {
+	day := 24 * time.Hour
+	size := int64(1000)
+	policy, err := exportops.NewPolicy(exportops.KeepFor(2*day), exportops.KeepFor(30*day), []exportops.Rule{
+		{Name: "for good", Match: exportops.Match{Config: map[string][]any{"scope": {"all"}}}, Files: exportops.Never, Logs: exportops.Never},
+		{Name: "large", Match: exportops.Match{LargerThan: &size}, Files: exportops.KeepFor(time.Hour), Logs: exportops.KeepFor(30 * day)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := withStore(t)
+	o.Policy = policy
+	h := serve(t, o)
+	own := `"2030-01-01T00:00:00.000Z"`
+	at := func(d time.Duration) string { return `"` + exportops.At(noon.Add(d)).String() + `"` }
+	for name, c := range map[string]struct{ config, complete, want string }{
+		"by_default":                {`{}`, `{"status":"completed","file_size":1000}`, at(2 * day)},
+		"by_the_size_of_the_update": {`{}`, `{"status":"completed","file_size":1001}`, at(time.Hour)},
+		"never":                     {`{"scope":"all"}`, `{"status":"completed","file_size":1001}`, `null`},
+		"its_own_comes_first":       {`{"scope":"all"}`, `{"status":"completed","expires_at":` + own + `}`, own},
+	} {
+		t.Run(name, func(t *testing.T) {
+			id := exportops.NewID()
+			fresh := `"export_id":"` + id + `","user_id":"` + exportops.NewID() + `","format":"csv","config":` + c.config
+			expires := func(method, path, body string) string {
+				t.Helper()
+				r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+				r.Header.Set("Authorization", "Bearer "+ingestToken)
+				r.Header.Set("Content-Type", "application/json")
+				w := httptest.NewRecorder()
+				h.ServeHTTP(w, r)
+				var got struct {
+					ExpiresAt json.RawMessage `json:"expires_at"`
+				}
+				if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code >= 300 {
+					t.Fatalf("%d %s", w.Code, w.Body)
+				}
+				return string(got.ExpiresAt)
+			}
+			if got := expires(http.MethodPost, "/api/v1/exports", `{`+fresh+`}`); got != "null" {
+				t.Errorf("queued: %s", got)
+			}
+			if got := expires(http.MethodPatch, "/api/v1/exports/"+id, c.complete); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+			once := strings.Replace(`{`+fresh, id, exportops.NewID(), 1) + `,` + c.complete[1:]
+			if got := expires(http.MethodPost, "/api/v1/exports", once); got != c.want {
+				t.Errorf("completed at once: got %s, want %s", got, c.want)
+			}
+		})
 	}
 }

@@ -86,12 +86,13 @@ type Options struct {
 	// endpoints ask for their secret all the same.
 	Dev bool
 
-	Budget        time.Duration    // 0 means DefaultBudget
-	FileRetention time.Duration    // 0 means exportops.DefaultFileRetention
-	LogRetention  time.Duration    // 0 means exportops.DefaultLogRetention
-	Clock         func() time.Time // nil means time.Now
-	Version       string           // shown in the description; "" means "dev"
-	Logger        *slog.Logger     // nil means slog.Default
+	Budget        time.Duration     // 0 means DefaultBudget
+	FileRetention time.Duration     // 0 means exportops.DefaultFileRetention
+	LogRetention  time.Duration     // 0 means exportops.DefaultLogRetention
+	Policy        *exportops.Policy // takes the place of both; nil for none
+	Clock         func() time.Time  // nil means time.Now
+	Version       string            // shown in the description; "" means "dev"
+	Logger        *slog.Logger      // nil means slog.Default
 	// Base ends when the server stops. Jobs go on when their caller hangs up,
 	// and stop with Base; nil never ends.
 	Base context.Context //nolint:containedctx // the life of the server, as in http.Server.BaseContext

@@ -20,7 +20,11 @@ func (r *Runner) forget(ctx context.Context, w cleanup.Work) error {
 	const page = 500
 	now := r.Now()
 	runs := exportops.At(now.Add(-exportops.KeepRecords))
-	entries := exportops.At(now.Add(-exportops.KeepRecords - r.LogRetention - maxLogCleanupGap))
+	retention := r.LogRetention
+	if r.Policy != nil {
+		retention = r.Policy.LongestFinite()
+	}
+	entries := exportops.At(now.Add(-exportops.KeepRecords - retention - maxLogCleanupGap))
 	checkpoint := func() exportops.Checkpoint {
 		return exportops.Checkpoint{Fence: w.Fence, Now: r.at(), Lease: exportops.LeaseLength}
 	}

@@ -195,7 +195,7 @@ func (r *Runner) past(ctx context.Context, req Request) (limits, error) {
 		// The last one that came past the guards says what is left.
 		if g := done.guards(); !looked && g != nil && (*g).LetThrough() {
 			looked = true
-			if !done.complete() && string(run.Params) == string(req.params()) {
+			if !done.complete() && string(run.Params) == string(req.params(r.Policy)) {
 				left = leftOver(*g, dealt)
 			}
 		}

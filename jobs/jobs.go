@@ -21,8 +21,8 @@ type Store interface {
 	exportops.GuardStore
 }
 
-// Options is what a Runner works with. Every field is required, the last two
-// aside.
+// Options is what a Runner works with. Every field is required, but for Policy
+// and the last two.
 type Options struct {
 	Store   Store
 	Files   exportops.FileStore
@@ -31,7 +31,9 @@ type Options struct {
 	Events  exportops.Events
 	Now     func() time.Time
 
-	LogRetention time.Duration // of log-cleanup
+	LogRetention time.Duration // of log-cleanup; beside a policy its shortest
+	// Policy, where set, says when each log row may go.
+	Policy *exportops.Policy
 	// Archives keeps log rows before they are deleted; nil where that is off.
 	Archives cleanup.Archiver
 
@@ -94,7 +96,7 @@ func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	}
 	for {
 		run, fence, how, err := r.Store.BeginRun(ctx, exportops.RunRequest{
-			Job: req.Job, Lane: req.lane(), Params: req.params(), Trigger: req.Trigger, Slot: req.Slot,
+			Job: req.Job, Lane: req.lane(), Params: req.params(r.Policy), Trigger: req.Trigger, Slot: req.Slot,
 			Forced: req.Force, IdempotencyKey: req.IdempotencyKey, Resumes: req.Resumes, Holder: r.Holder,
 			Now: r.at(), Lease: exportops.LeaseLength,
 		})

@@ -73,12 +73,16 @@ type Answer struct {
 type params struct {
 	RetentionHours *int   `json:"retention_hours,omitempty"`
 	RetentionDays  *int   `json:"retention_days,omitempty"`
-	User           string `json:"user,omitempty"` // a digest: runs outlive users
-	Plan           string `json:"plan,omitempty"` // its SHA-256
+	User           string `json:"user,omitempty"`   // a digest: runs outlive users
+	Plan           string `json:"plan,omitempty"`   // its SHA-256
+	Policy         string `json:"policy,omitempty"` // its hash, where it has a say
 }
 
-func (r Request) params() json.RawMessage {
+func (r Request) params(policy *exportops.Policy) json.RawMessage {
 	p := params{RetentionHours: r.RetentionHours, RetentionDays: r.RetentionDays}
+	if r.Job == exportops.LogCleanup {
+		p.Policy = policy.Hash()
+	}
 	if r.UserID != "" {
 		p.User = digest(r.UserID)
 	}

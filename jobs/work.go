@@ -240,8 +240,27 @@ func (r *Runner) logWork(req Request, deadline time.Time) cleanup.LogWork {
 	if req.RetentionDays != nil {
 		retention = time.Duration(*req.RetentionDays) * 24 * time.Hour
 	}
+	if r.Policy != nil {
+		return r.policyWork(req, deadline)
+	}
 	cut := r.Now().Add(-retention)
 	return cleanup.LogWork{Cut: exportops.At(cut), Roll: r.roll(cut, deadline)}
+}
+
+// policyWork is the log cleanup under a policy: a row goes when its rule lets it
+// go, and where the caller named days, only when it is older than those, too.
+func (r *Runner) policyWork(req Request, deadline time.Time) cleanup.LogWork {
+	now := r.Now()
+	least := time.Duration(0)
+	if req.RetentionDays != nil {
+		least = time.Duration(*req.RetentionDays) * 24 * time.Hour
+	}
+	cut := now.Add(-max(least, r.Policy.ShortestLogs().OrCentury()))
+	w := cleanup.LogWork{Cut: exportops.At(cut), Policy: r.Policy, Now: exportops.At(now), Roll: r.roll(cut, deadline)}
+	if longest, finite := r.Policy.LongestLogs().Length(); finite {
+		w.LoneCut = exportops.At(now.Add(-max(least, longest)))
+	}
+	return w
 }
 
 // roll counts what a log cleanup is about to delete: all there is before cut,

@@ -208,7 +208,7 @@ func (m *machine) updateExport(t *rapid.T) {
 	status := rapid.SampledFrom([]exportops.Status{exportops.Processing, exportops.Completed, exportops.Failed}).Draw(t, "status")
 	e.row.status, e.row.size = status, ptr(int64(7))
 	e.row.updated = exportops.At(e.row.updated.Add(5 * time.Millisecond))
-	_, err := m.store.UpdateExport(t.Context(), id, exportops.ExportUpdate{Status: &status, FileSize: e.row.size}, exportops.Time{}, e.row.updated)
+	_, err := m.store.UpdateExport(t.Context(), id, exportops.ExportUpdate{Status: &status, FileSize: e.row.size}, nil, e.row.updated)
 	must(t, err)
 	e.freeze()
 }

@@ -12,11 +12,12 @@ import (
 )
 
 // candidateColumns reads rows that any program may have written, with the
-// ledger's entry for the same generation of the row.
+// ledger's entry for the same generation of the row. {config} is null unless rules
+// ask for something of it.
 var candidateColumns = `
 	coalesce(e.id::text, ''), coalesce(e.export_id::text, ''), coalesce(e.user_id::text, ''), coalesce(e.status::text, ''),
 	e.file_url, e.expires_at::text, coalesce(e.created_at::text, ''), coalesce(e.timestamp::text, ''), e.file_size,
-	` + heldBy("e.export_id", "e.user_id") + `,
+	coalesce(e.format::text, ''), {config}, ` + heldBy("e.export_id", "e.user_id") + `,
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
 
 const candidateFrom = `
@@ -60,6 +61,8 @@ func orderOf(s exportops.Selection) (order, error) {
 				AND e.file_url > '' AND coalesce(d.state, '') NOT IN ('deleted', 'absent')`,
 			args: []any{s.Cut.String()}, sort: "timestamp",
 		}, nil
+	case exportops.ByPolicy:
+		return order{where: `true`}, nil
 	case exportops.ByErasure:
 		return order{
 			where: `e.user_id = $1::uuid AND e.status NOT IN ('queued', 'processing') AND e.file_url > ''
@@ -140,16 +143,19 @@ type candidateRow struct {
 	timestamp string // to the microsecond
 }
 
-func scanCandidate(row pgx.Row, more ...any) (c candidateRow, err error) {
+func (s *Store) scanCandidate(row pgx.Row, more ...any) (c candidateRow, err error) {
 	var id *int64
-	var state, reason, run *string
+	var state, reason, run, config *string
 	var attempts, failures *int
 	into := append([]any{
 		&c.ID, &c.ExportID, &c.UserID, (*string)(&c.Status), &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.timestamp,
-		&c.FileSize, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
+		&c.FileSize, (*string)(&c.Format), &config, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
 	}, more...)
 	if err := row.Scan(into...); err != nil {
 		return c, err
+	}
+	if config != nil {
+		c.Config = exportops.ReadConfig([]byte(*config), s.opened.ConfigKeys)
 	}
 	c.ExpiresAt, c.timestamp = canonicalPtr(c.ExpiresAt), canonical(c.timestamp)
 	c.CreatedAt, c.Timestamp = toMillis(canonical(c.CreatedAt)), toMillis(c.timestamp)
@@ -171,7 +177,7 @@ func (s *Store) scanCandidates(ctx context.Context, tx pgx.Tx, o order, query st
 		return nil, fmt.Errorf("read candidates: %w", err)
 	}
 	page, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (exportops.Candidate, error) {
-		r, err := scanCandidate(row)
+		r, err := s.scanCandidate(row)
 		r.Cursor = o.cursor(r)
 		return r.Candidate, err
 	})

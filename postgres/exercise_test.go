@@ -60,6 +60,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		{Mode: exportops.ByAge, Cut: now},
 		{Mode: exportops.ByLogCleanup, Cut: now},
 		{Mode: exportops.ByErasure, UserID: user},
+		{Mode: exportops.ByPolicy},
 	} {
 		var after exportops.Cursor
 		for _, page := range []string{" first page", " next page"} {
@@ -246,7 +247,7 @@ func exerciseExports(t *testing.T, s *Store, name func(string), user, queued str
 	ctx, now, completed := t.Context(), planNow, exportops.Completed
 	ago := func(d time.Duration) exportops.Time { return exportops.At(now.Add(-d)) }
 	name("UpdateExport")
-	_, err := s.UpdateExport(ctx, queued, exportops.ExportUpdate{Status: &completed}, now, now)
+	_, err := s.UpdateExport(ctx, queued, exportops.ExportUpdate{Status: &completed}, exportops.ExpiresAt(now), now)
 	must(t, err)
 	name("Export")
 	e, err := s.Export(ctx, queued)

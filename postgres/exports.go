@@ -228,13 +228,12 @@ func (s *Store) insertExports(ctx context.Context, tx pgx.Tx, list []exportops.E
 
 // UpdateExport implements exportops.ExportStore. The row is locked first: a
 // cleanup that is about to claim it comes before or after.
-func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.ExportUpdate, expiry, now exportops.Time) (
-	updated exportops.Export, err error,
-) {
+func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.ExportUpdate, expiry exportops.ExpiryOf,
+	now exportops.Time,
+) (updated exportops.Export, err error) {
 	if u.DownloadedCount != nil && !s.downloads {
 		return updated, noDownloads(s.table)
 	}
-	set, args := changes(u, expiry, now)
 	err = s.again(ctx, func() error {
 		return s.tx(ctx, func(tx pgx.Tx) error {
 			locked, err := s.lockRows(ctx, tx, `e.export_id = ANY($1::uuid[])`, ``, known([]string{exportID}))
@@ -247,6 +246,17 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 			if err := unclaimed(ctx, tx, exportID); err != nil {
 				return err
 			}
+			var expires *exportops.Time
+			if u.Completes() && expiry != nil {
+				was, err := s.export(ctx, tx, exportID)
+				if err != nil {
+					return err
+				}
+				if was.Status != exportops.Completed { // else it has had its promise, which may be never
+					expires = expiry(u.Apply(was))
+				}
+			}
+			set, args := changes(u, expires, now)
 			_, err = tx.Exec(ctx, s.sql(`UPDATE {logs} AS e SET `+set+` WHERE e.export_id = $1::uuid`), append([]any{exportID}, args...)...)
 			if err != nil {
 				return fmt.Errorf("update export: %w", refused(err))
@@ -265,7 +275,7 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 }
 
 // changes returns what an update sets, with its arguments from $2 on.
-func changes(u exportops.ExportUpdate, expiry, now exportops.Time) (set string, args []any) {
+func changes(u exportops.ExportUpdate, expires *exportops.Time, now exportops.Time) (set string, args []any) {
 	var list []string
 	change := func(column, value, kind string, v any) {
 		args = append(args, v)
@@ -293,8 +303,8 @@ func changes(u exportops.ExportUpdate, expiry, now exportops.Time) (set string, 
 	switch {
 	case u.ExpiresAt != nil:
 		change("expires_at", "?", "timestamptz", u.ExpiresAt.String())
-	case u.Status != nil && *u.Status == exportops.Completed && !expiry.IsZero():
-		change("expires_at", "coalesce(e.expires_at, ?)", "timestamptz", expiry.String())
+	case expires != nil:
+		change("expires_at", "coalesce(e.expires_at, ?)", "timestamptz", expires.String())
 	}
 	return strings.Join(list, ", "), args
 }

@@ -74,7 +74,8 @@ func (s *Store) LogRows(ctx context.Context, sel exportops.LogSelection, after e
 // other way round a page would be sorted with all of that.
 func (s *Store) scanLogRows(ctx context.Context, tx pgx.Tx, o order, end string) ([]exportops.LogRow, error) {
 	rows, err := tx.Query(ctx, s.sql(`SELECT`+candidateColumns+countedColumn+`, e.row, e.version FROM (
-			SELECT e.id, e.export_id, e.user_id, e.status, e.file_url, e.expires_at, e.created_at, e.timestamp, e.file_size,
+			SELECT e.id, e.export_id, e.user_id, e.status, e.file_url, e.expires_at, e.created_at, e.timestamp, e.file_size, e.format,
+				{config} AS config,
 				e.{row}::text AS row, {version} AS version
 			FROM {logs} e WHERE `+o.where+end+`) e`+withLedger+withCounted+o.by()), o.args...)
 	if err != nil {
@@ -85,7 +86,7 @@ func (s *Store) scanLogRows(ctx context.Context, tx pgx.Tx, o order, end string)
 		var version *int64
 		var unplaced bool
 		var seen seenRow
-		c, err := scanCandidate(row, &hour, &version, &unplaced, &seen.row, &seen.version)
+		c, err := s.scanCandidate(row, &hour, &version, &unplaced, &seen.row, &seen.version)
 		if hour != nil {
 			seen.hour, seen.counts = *hour, *version
 		}

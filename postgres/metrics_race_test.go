@@ -166,7 +166,7 @@ func TestMetricsOfTwoReplicas(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			failed := exportops.Failed
-			_, err := w.a.UpdateExport(w.Context(), e.ExportID, exportops.ExportUpdate{Status: &failed}, exportops.Time{}, noon)
+			_, err := w.a.UpdateExport(w.Context(), e.ExportID, exportops.ExportUpdate{Status: &failed}, nil, noon)
 			done <- err
 		}()
 		w.blockedBy(claim, 1)

@@ -167,6 +167,8 @@ var wholeTables = map[string]string{
 	"ForgetDeletions":                 "a few hundred at a time, oldest first",
 	"CountCandidatesUpTo age":         "likewise, until it is enough",
 	"CountCandidatesUpTo log_cleanup": "likewise, until it is enough",
+	"Candidates policy":               "it reads every row, page by page",
+	"CountCandidates policy":          "likewise",
 }
 
 var aPage = regexp.MustCompile(` (first|next) page`)

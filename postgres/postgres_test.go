@@ -12,7 +12,7 @@ func TestConformance(t *testing.T) {
 	serverURL(t) // or the whole suite is skipped
 	d := databases{owner: t}
 	storetest.Run(t, func(t testing.TB) storetest.Fixture {
-		s := openStore(t, d.empty(t))
+		s := openWith(t, Options{URL: d.empty(t), ConfigKeys: storetest.FactKeys})
 		return fixtureOn(t, s, s)
 	})
 }
@@ -27,7 +27,7 @@ func TestConformanceThroughPgBouncer(t *testing.T) {
 	serverURL(t)
 	d := databases{owner: t}
 	storetest.Run(t, func(t testing.TB) storetest.Fixture {
-		s := openStore(t, withDatabase(t, pooler, databaseOf(t, d.empty(t))))
+		s := openWith(t, Options{URL: withDatabase(t, pooler, databaseOf(t, d.empty(t))), ConfigKeys: storetest.FactKeys})
 		return fixtureOn(t, s, s)
 	})
 }

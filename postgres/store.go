@@ -32,6 +32,7 @@ type Options struct {
 	PoolSize         int           // connections; 0 means ten
 	LockTimeout      time.Duration // how long a statement waits for a lock; 0 means five seconds
 	StatementTimeout time.Duration // how long a statement may take; 0 means a minute
+	ConfigKeys       []string      // of exports' configs that candidates come with
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -152,14 +153,18 @@ func (s *Store) learned(view, plain, downloads bool) {
 	if downloads {
 		count = "coalesce(e.downloaded_count, 0)"
 	}
+	config := "NULL"
+	if len(s.opened.ConfigKeys) > 0 { // what no export of ours can have is not read
+		config = fmt.Sprintf("CASE WHEN octet_length(e.config::text) <= %d THEN e.config::text END", exportops.MaxConfigBytes)
+	}
 	row, rowtype, version := "id", "uuid",
-		"md5(ROW(e.export_id, e.user_id, e.status, e.file_url, e.expires_at, e.timestamp)::text)"
+		"md5(ROW(e.export_id, e.user_id, e.status, e.file_url, e.expires_at, e.timestamp, e.format, e.file_size, "+config+")::text)"
 	if plain {
 		row, rowtype, version = "ctid", "tid", "e.xmin::text"
 	}
 	s.view, s.downloads = view, downloads
 	s.replacer = strings.NewReplacer("{logs}", s.place.Sanitize(), "{downloaded}", count,
-		"{row}", row, "{rowtype}", rowtype, "{version}", version)
+		"{row}", row, "{rowtype}", rowtype, "{version}", version, "{config}", config)
 }
 
 // Close closes the database. No operation may be under way.

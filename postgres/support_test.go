@@ -119,7 +119,12 @@ func TestMain(m *testing.M) {
 // openStore opens a database, one more replica of those that use it.
 func openStore(t testing.TB, url string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), Options{URL: url})
+	return openWith(t, Options{URL: url})
+}
+
+func openWith(t testing.TB, o Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,13 +23,22 @@ const readable = `GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0
 // candidateColumns reads rows that any program may have written: a null or a
 // value of another type must not stop the others. The ledger's entry for the
 // same generation of the row comes with it. A column that was declared as a time
-// would be parsed by the driver: the casts keep what is stored as it is.
+// would be parsed by the driver: the casts keep what is stored as it is. {config}
+// is null unless rules ask for something of it.
 var candidateColumns = `
 	e.{row}, coalesce(e.id, ''), coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''),
 	CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
-	iif(typeof(e.file_size) = 'integer', e.file_size, NULL),
+	iif(typeof(e.file_size) = 'integer', e.file_size, NULL), iif(typeof(e.format) = 'text', e.format, ''), {config},
 	` + heldBy("e.export_id", "e.user_id") + `,
 	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
+
+// config reads what rules ask for. What no export of ours can have is not read.
+func (s *Store) config() string {
+	if len(s.configKeys) == 0 {
+		return "NULL"
+	}
+	return fmt.Sprintf("CASE WHEN length(CAST(e.config AS BLOB)) <= %d THEN CAST(e.config AS TEXT) END", exportops.MaxConfigBytes)
+}
 
 const candidateFrom = `
 	FROM {logs} e` + withLedger
@@ -72,6 +81,8 @@ func orderOf(s exportops.Selection) (order, error) {
 				AND coalesce(d.state, '') NOT IN ('deleted', 'absent')`,
 			args: []any{s.Cut.String()}, sort: "timestamp", down: true,
 		}, nil
+	case exportops.ByPolicy:
+		return order{where: `1`}, nil
 	case exportops.ByErasure:
 		return order{
 			where: `e.user_id = ? AND +e.status NOT IN ('queued', 'processing') AND e.file_url > ''
@@ -210,7 +221,7 @@ func (s *Store) scanCandidates(ctx context.Context, q queryer, o order, query st
 	}
 	defer rows.Close()
 	for rows.Next() {
-		c, row, err := scanCandidate(rows)
+		c, row, err := s.scanCandidate(rows)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read candidates: %w", err)
 		}
@@ -220,17 +231,19 @@ func (s *Store) scanCandidates(ctx context.Context, q queryer, o order, query st
 	return page, places, rows.Err()
 }
 
-func scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidate, row any, err error) {
+func (s *Store) scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidate, row any, err error) {
 	var id sql.NullInt64
 	var state, reason, run sql.NullString
+	var config sql.RawBytes
 	var attempts, failures sql.NullInt64
 	into := append([]any{
 		&row, &c.ID, &c.ExportID, &c.UserID, &c.Status, &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.Timestamp,
-		&c.FileSize, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
+		&c.FileSize, &c.Format, &config, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
 	}, more...)
 	if err := rows.Scan(into...); err != nil {
 		return c, nil, err
 	}
+	c.Config = exportops.ReadConfig(config, s.configKeys)
 	if id.Valid {
 		c.Prior = &exportops.Deletion{
 			ID: id.Int64, ExportID: c.ExportID, State: exportops.DeletionState(state.String),

@@ -53,6 +53,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		{Mode: exportops.ByAge, Cut: now},
 		{Mode: exportops.ByLogCleanup, Cut: now},
 		{Mode: exportops.ByErasure, UserID: user},
+		{Mode: exportops.ByPolicy},
 	} {
 		var after exportops.Cursor
 		for _, page := range []string{" first page", " next page"} {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/exportops/exportops"
@@ -164,9 +165,9 @@ func (s *Store) settleRow(ctx context.Context, tx *sql.Tx, exportID string, now 
 }
 
 // UpdateExport implements exportops.ExportStore.
-func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.ExportUpdate, expiry, now exportops.Time) (
-	updated exportops.Export, err error,
-) {
+func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.ExportUpdate, expiry exportops.ExpiryOf,
+	now exportops.Time,
+) (updated exportops.Export, err error) {
 	if u.DownloadedCount != nil && !s.countsDownloads() {
 		return updated, noDownloads(s.table)
 	}
@@ -183,12 +184,19 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 	change("expires_at", u.ExpiresAt != nil, timeText(u.ExpiresAt))
 	change("error_message", u.ErrorMessage != nil, u.ErrorMessage)
 	change("downloaded_count", u.DownloadedCount != nil, u.DownloadedCount)
-	if u.ExpiresAt == nil && u.Status != nil && *u.Status == exportops.Completed && !expiry.IsZero() {
-		set, args = append(set, "expires_at = coalesce(expires_at, ?)"), append(args, expiry.String())
-	}
 	err = s.tx(ctx, func(tx *sql.Tx) error {
 		if err := s.unclaimed(ctx, tx, exportID); err != nil {
 			return err
+		}
+		set, args := slices.Clone(set), slices.Clone(args)
+		if u.Completes() && expiry != nil {
+			was, err := s.export(ctx, tx, exportID)
+			if err != nil {
+				return err
+			}
+			if was.Status != exportops.Completed { // else it has had its promise, which may be never
+				set, args = append(set, "expires_at = coalesce(expires_at, ?)"), append(args, timeText(expiry(u.Apply(was))))
+			}
 		}
 		_, err := tx.ExecContext(ctx, s.sql(`UPDATE {logs} SET `+strings.Join(set, ", ")+` WHERE export_id = ?`),
 			append(args, exportID)...)

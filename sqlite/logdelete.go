@@ -85,15 +85,18 @@ func (s *Store) compare(ctx context.Context, tx *sql.Tx, rows []exportops.LogRow
 		return err
 	}
 	now, err := tx.QueryContext(ctx, s.sql(`SELECT j.key, coalesce(e.export_id, ''), coalesce(e.user_id, ''),
-		coalesce(e.status, ''), CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.timestamp, '')`+atPlaces), list)
+		coalesce(e.status, ''), CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.timestamp, ''),
+		iif(typeof(e.format) = 'text', e.format, ''), iif(typeof(e.file_size) = 'integer', e.file_size, NULL), {config}`+atPlaces), list)
 	if err != nil {
 		return fmt.Errorf("read log rows again: %w", err)
 	}
 	err = scanAll(now, func() error {
 		var r exportops.Candidate
 		var key int
-		err := now.Scan(&key, &r.ExportID, &r.UserID, &r.Status, &r.FileURL, &r.ExpiresAt, &r.Timestamp)
+		var config sql.RawBytes
+		err := now.Scan(&key, &r.ExportID, &r.UserID, &r.Status, &r.FileURL, &r.ExpiresAt, &r.Timestamp, &r.Format, &r.FileSize, &config)
 		if err == nil {
+			r.Config = exportops.ReadConfig(config, s.configKeys)
 			same[which[key]] = alike(r, rows[which[key]].Candidate)
 		}
 		return err
@@ -139,10 +142,11 @@ func placesOf(rows []exportops.LogRow, which []int) (string, error) {
 // alike compares what decides about a row.
 func alike(a, b exportops.Candidate) bool {
 	return a.ExportID == b.ExportID && a.UserID == b.UserID && a.Status == b.Status && a.Timestamp == b.Timestamp &&
-		equal(a.FileURL, b.FileURL) && equal(a.ExpiresAt, b.ExpiresAt)
+		equal(a.FileURL, b.FileURL) && equal(a.ExpiresAt, b.ExpiresAt) &&
+		a.Format == b.Format && equal(a.FileSize, b.FileSize) && maps.Equal(a.Config, b.Config)
 }
 
-func equal(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }
+func equal[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // hoursAsRead says which hours are in the state in which they counted rows when
 // those were read.

@@ -70,7 +70,7 @@ func (s *Store) scanLogRows(ctx context.Context, q queryer, o order, from string
 		var r exportops.LogRow
 		var seen seenRow
 		var hour sql.NullString
-		if r.Candidate, seen.place, err = scanCandidate(rows, &hour); err != nil {
+		if r.Candidate, seen.place, err = s.scanCandidate(rows, &hour); err != nil {
 			return err
 		}
 		seen.hour = hour.String

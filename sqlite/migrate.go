@@ -173,6 +173,7 @@ func (s *Store) learnTable(ctx context.Context) error {
 	if kind == "view" {
 		row = "id"
 	}
-	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{downloads}", downloads, "{row}", row)
+	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{downloads}", downloads, "{row}", row,
+		"{config}", s.config())
 	return nil
 }

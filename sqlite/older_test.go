@@ -34,12 +34,12 @@ func TestATableWithoutDownloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := int64(1)
-	_, err = s.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{DownloadedCount: &one}, exportops.Time{}, at)
+	_, err = s.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{DownloadedCount: &one}, nil, at)
 	var wrong *exportops.Error
 	if !exportops.IsKind(err, exportops.KindInvalid) || !errors.As(err, &wrong) || wrong.Field != "downloaded_count" {
 		t.Fatalf("error %v, want the field refused", err)
 	}
-	got, err := s.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{FileSize: &one}, exportops.Time{}, at)
+	got, err := s.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{FileSize: &one}, nil, at)
 	if err != nil || *got.FileSize != 1 || got.DownloadedCount != 0 {
 		t.Fatalf("%+v %v", got, err)
 	}

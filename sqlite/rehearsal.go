@@ -34,7 +34,7 @@ func (s *Store) rehearse(ctx context.Context, stage sqliteConn, fn func(exportop
 		return s.explain(fmt.Errorf("begin a rehearsal: %w", err))
 	}
 	var mu sync.Mutex
-	play := &Store{path: s.path, table: s.table, replacer: s.replacer}
+	play := &Store{path: s.path, table: s.table, replacer: s.replacer, configKeys: s.configKeys}
 	play.write = sql.OpenDB(&stageConnector{stage: stage, mu: &mu, writes: true})
 	play.write.SetMaxOpenConns(1)
 	play.read = sql.OpenDB(&stageConnector{stage: stage, mu: &mu})

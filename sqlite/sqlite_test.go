@@ -15,7 +15,7 @@ func TestConformance(t *testing.T) { storetest.Run(t, openFixture) }
 // the one connection that may.
 func openFixture(t testing.TB) storetest.Fixture {
 	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "exportops.db"), Create: true})
+	s, err := sqlite.Open(t.Context(), sqlite.Options{Path: filepath.Join(t.TempDir(), "exportops.db"), Create: true, ConfigKeys: storetest.FactKeys})
 	if err != nil {
 		t.Fatal(err)
 	}

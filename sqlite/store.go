@@ -35,6 +35,8 @@ type Options struct {
 	Path   string // of the file
 	Table  string // that holds the export logs; "" means DefaultTable
 	Create bool   // make the file where it is missing
+	// ConfigKeys are the keys of exports' configs that candidates come with.
+	ConfigKeys []string
 }
 
 // Store is an open database. It is safe for concurrent use.
@@ -50,7 +52,8 @@ type Store struct {
 	beside  chan error // ends the one that is made while changes go on; nil where none is
 	idle    *time.Timer
 
-	replacer *strings.Replacer
+	configKeys []string
+	replacer   *strings.Replacer
 }
 
 var _ exportops.Database = (*Store)(nil)
@@ -87,7 +90,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := checkFile(path, o.Create); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, table: o.Table}
+	s := &Store{path: path, table: o.Table, configKeys: o.ConfigKeys}
 	if s.write, err = open(ctx, path, "rwc", 1); err != nil {
 		return nil, unavailable(path, err)
 	}

@@ -55,7 +55,8 @@ func testClaims(t *testing.T, open func(testing.TB) Fixture) {
 		must(t, err)
 		want := exportops.Candidate{
 			Cursor: page[0].Cursor, ID: r.ID, ExportID: r.ExportID, UserID: r.UserID, Status: exportops.Completed, FileURL: r.FileURL,
-			ExpiresAt: r.ExpiresAt, CreatedAt: r.CreatedAt, Timestamp: r.Timestamp, FileSize: r.FileSize,
+			ExpiresAt: r.ExpiresAt, CreatedAt: r.CreatedAt, Timestamp: r.Timestamp, FileSize: r.FileSize, Format: exportops.Format(r.Format),
+			Config: exportops.ReadConfig([]byte(r.Config), FactKeys),
 		}
 		if d := cmp.Diff([]exportops.Candidate{want}, page); d != "" {
 			t.Fatalf("(-want +got):\n%s", d)

@@ -39,7 +39,7 @@ func testExports(t *testing.T, open func(testing.TB) Fixture) {
 		must(t, err)
 		f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, row_status, run_id, token,
 			attempts, claimed_at) VALUES (?, NULL, 'expiry', 'claimed', 's', 'b', 'k', 'completed', 'r', 1, 1, ?)`, e.ExportID, noon.String())
-		_, err = f.Store.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{FileSize: ptr(int64(1))}, exportops.Time{}, noon)
+		_, err = f.Store.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{FileSize: ptr(int64(1))}, nil, noon)
 		wantKind(t, err, exportops.KindConflict, "")
 		got, err := f.Store.Export(t.Context(), e.ExportID)
 		must(t, err)
@@ -120,7 +120,7 @@ func updateExport(t *testing.T, f Fixture) {
 	done, expiry := after(noon, 3*time.Second), after(noon, 24*time.Hour)
 	completed := exportops.Completed
 	got, err := f.Store.UpdateExport(t.Context(), e.ExportID,
-		exportops.ExportUpdate{Status: &completed, FileURL: ptr("a/b.jsonl"), FileSize: ptr(int64(9))}, expiry, done)
+		exportops.ExportUpdate{Status: &completed, FileURL: ptr("a/b.jsonl"), FileSize: ptr(int64(9))}, exportops.ExpiresAt(expiry), done)
 	must(t, err)
 	want := created
 	want.Status, want.FileURL, want.FileSize, want.UpdatedAt, want.ExpiresAt = completed, ptr("a/b.jsonl"), ptr(int64(9)), done, &expiry
@@ -128,12 +128,12 @@ func updateExport(t *testing.T, f Fixture) {
 		t.Fatal(d)
 	}
 	later := after(expiry, time.Hour)
-	got, err = f.Store.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{Status: &completed}, later, later)
+	got, err = f.Store.UpdateExport(t.Context(), e.ExportID, exportops.ExportUpdate{Status: &completed}, exportops.ExpiresAt(later), later)
 	must(t, err)
 	if !got.ExpiresAt.Equal(expiry.Time) {
 		t.Fatalf("expires at %s, want the expiry it had", got.ExpiresAt)
 	}
-	_, err = f.Store.UpdateExport(t.Context(), exportops.NewID(), exportops.ExportUpdate{}, exportops.Time{}, done)
+	_, err = f.Store.UpdateExport(t.Context(), exportops.NewID(), exportops.ExportUpdate{}, nil, done)
 	wantKind(t, err, exportops.KindNotFound, "")
 	all := outcomes(t, f)
 	if len(all) != 1 || all[0].DurationMS == nil || *all[0].DurationMS != 3000 {

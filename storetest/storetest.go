@@ -52,6 +52,9 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("guards", func(t *testing.T) { testGuards(t, open) })
 	t.Run("forget", func(t *testing.T) { testForget(t, open) })
 	t.Run("erasures", func(t *testing.T) { testErasures(t, open) })
+	t.Run("facts", func(t *testing.T) { testFacts(t, open) })
+	t.Run("every_row", func(t *testing.T) { testEveryRow(t, open) })
+	t.Run("changed_facts", func(t *testing.T) { testChangedFacts(t, open) })
 }
 
 // Complete returns the row with every zero field filled in: a completed export

@@ -19,7 +19,7 @@ func testUpdates(t *testing.T, open func(testing.TB) Fixture) {
 		_, fence := begin(t, f, exportops.Started)
 		c := claim(t, f, fence).Claims[0]
 		update := func() error {
-			_, err := f.Store.UpdateExport(t.Context(), r.ExportID, exportops.ExportUpdate{FileSize: ptr(int64(1))}, exportops.Time{}, noon)
+			_, err := f.Store.UpdateExport(t.Context(), r.ExportID, exportops.ExportUpdate{FileSize: ptr(int64(1))}, nil, noon)
 			return err
 		}
 		wantKind(t, update(), exportops.KindConflict, "")
@@ -33,7 +33,7 @@ func testUpdates(t *testing.T, open func(testing.TB) Fixture) {
 		before, err := f.Store.Export(t.Context(), other.ExportID)
 		must(t, err)
 		failed := exportops.Failed
-		_, err = f.Store.UpdateExport(t.Context(), r.ExportID, exportops.ExportUpdate{Status: &failed, ErrorMessage: ptr("E: x")}, noon, noon)
+		_, err = f.Store.UpdateExport(t.Context(), r.ExportID, exportops.ExportUpdate{Status: &failed, ErrorMessage: ptr("E: x")}, exportops.ExpiresAt(noon), noon)
 		must(t, err)
 		got, err := f.Store.Export(t.Context(), other.ExportID)
 		must(t, err)
@@ -85,7 +85,7 @@ func updateFields(t *testing.T, f Fixture) {
 		{exportops.ExportUpdate{DownloadedCount: ptr(int64(3))}, func() { want.DownloadedCount = 3 }},
 	} {
 		now := after(noon, time.Duration(i+1)*time.Second)
-		got, err := f.Store.UpdateExport(t.Context(), e.ExportID, step.update, exportops.Time{}, now)
+		got, err := f.Store.UpdateExport(t.Context(), e.ExportID, step.update, nil, now)
 		must(t, err)
 		step.change()
 		want.UpdatedAt = now
@@ -103,19 +103,36 @@ func updateFields(t *testing.T, f Fixture) {
 func updateExpiry(t *testing.T, open func(testing.TB) Fixture) {
 	completed, failed := exportops.Completed, exportops.Failed
 	day, own := after(noon, 24*time.Hour), after(noon, time.Hour)
+	always := exportops.ExpiresAt(day)
+	// What a policy may look at is the row as the update leaves it.
+	large := func(e exportops.Export) *exportops.Time {
+		if e.Status == completed && *e.FileSize > 10 && e.Format == exportops.CSV && string(e.Config) != "" && *e.FileURL == "b" {
+			return &day
+		}
+		return &own
+	}
+	never := func(exportops.Export) *exportops.Time { return nil }
 	for name, c := range map[string]struct {
 		row    Row
 		update exportops.ExportUpdate
-		expiry exportops.Time
+		expiry exportops.ExpiryOf
 		want   *exportops.Time
 	}{
-		"completed":             {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, day, &day},
-		"with_its_own":          {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed, ExpiresAt: &own}, day, &own},
-		"the_row_has_one":       {Row{Status: "queued", ExpiresAt: ptr(own.String())}, exportops.ExportUpdate{Status: &completed}, day, &own},
-		"none_is_to_be_given":   {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, exportops.Time{}, nil},
-		"it_failed":             {Row{Status: "queued"}, exportops.ExportUpdate{Status: &failed}, day, nil},
-		"it_was_completed":      {Row{Status: "completed"}, exportops.ExportUpdate{FileSize: ptr(int64(1))}, day, nil},
-		"its_own_while_running": {Row{Status: "queued"}, exportops.ExportUpdate{ExpiresAt: &own}, day, &own},
+		"completed":           {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, always, &day},
+		"with_its_own":        {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed, ExpiresAt: &own}, always, &own},
+		"the_row_has_one":     {Row{Status: "queued", ExpiresAt: ptr(own.String())}, exportops.ExportUpdate{Status: &completed}, always, &own},
+		"none_is_to_be_given": {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, nil, nil},
+		"by_what_the_row_says": {
+			Row{Status: "queued", Format: "csv", FileSize: ptr(int64(1)), FileURL: ptr("a")},
+			exportops.ExportUpdate{Status: &completed, FileSize: ptr(int64(11)), FileURL: ptr("b")},
+			large, &day,
+		},
+		"never":                 {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, never, nil},
+		"tried_again":           {Row{Status: "failed"}, exportops.ExportUpdate{Status: &completed}, always, &day},
+		"completed_for_good":    {Row{Status: "completed"}, exportops.ExportUpdate{Status: &completed}, always, nil},
+		"it_failed":             {Row{Status: "queued"}, exportops.ExportUpdate{Status: &failed}, always, nil},
+		"it_was_completed":      {Row{Status: "completed"}, exportops.ExportUpdate{FileSize: ptr(int64(1))}, always, nil},
+		"its_own_while_running": {Row{Status: "queued"}, exportops.ExportUpdate{ExpiresAt: &own}, always, &own},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t)

@@ -49,7 +49,7 @@ func (p *past) CreateExport(ctx context.Context, e exportops.Export) (exportops.
 
 // UpdateExport changes a row.
 func (p *past) UpdateExport(ctx context.Context, id string, u exportops.ExportUpdate) (exportops.Export, error) {
-	return p.store.UpdateExport(ctx, id, u, exportops.Time{}, exportops.At(p.now()))
+	return p.store.UpdateExport(ctx, id, u, nil, exportops.At(p.now()))
 }
 
 // Log records a metric; those older than log rows are kept would be refused.

@@ -17,6 +17,7 @@ type env struct {
 	stdout, stderr *printer
 	output         string
 	settings       config.Settings
+	file           config.File
 	fileErr        error
 }
 
@@ -29,15 +30,14 @@ func (e *env) readFile(k *kong.Context) error {
 			path, _ = k.FlagValue(flag).(string)
 		}
 	}
-	values, err := config.ReadFile(path)
-	e.fileErr = err
-	k.AddResolver(config.Resolver(values))
+	e.file, e.fileErr = config.ReadFile(path)
+	k.AddResolver(config.Resolver(e.file.Values))
 	return nil
 }
 
 // config returns the settings, or every mistake in them.
 func (e *env) config() (config.Config, error) {
-	c, err := e.settings.Parse()
+	c, err := e.settings.ParseBeside(e.file.Policy)
 	if err = errors.Join(e.fileErr, err); err != nil {
 		return c, &usageError{err}
 	}

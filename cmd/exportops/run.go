@@ -18,9 +18,9 @@ type runCmd struct {
 	PlanOut        string        `name:"plan-out" placeholder:"FILE" help:"file-cleanup --dry-run: write what would be deleted, and what is kept and why, to this file"`
 	Plan           string        `name:"plan" placeholder:"FILE" help:"file-cleanup: delete what this plan lists, as far as it has not changed since"`
 	Force          bool          `name:"force" help:"run although a guard refuses; this is recorded"`
-	ByAge          bool          `name:"by-age" help:"file-cleanup: delete by age, whatever the expiry says"`
+	ByAge          bool          `name:"by-age" help:"file-cleanup: delete by age, whatever the expiry or a retention policy says"`
 	RetentionHours *int          `name:"retention-hours" placeholder:"N" help:"file-cleanup: by age, of exports created more than N hours ago (EXPORT_FILE_RETENTION)"`
-	RetentionDays  *int          `name:"retention-days" placeholder:"N" help:"log-cleanup: of rows more than N days old (EXPORT_LOG_RETENTION)"`
+	RetentionDays  *int          `name:"retention-days" placeholder:"N" help:"log-cleanup: of rows more than N days old (EXPORT_LOG_RETENTION); under a retention policy, of those it lets go"`
 	User           string        `name:"user" placeholder:"ID" help:"log-cleanup: of every finished export of this user, whatever its age"`
 	Budget         time.Duration `name:"budget" placeholder:"DURATION" help:"stop after this long, with the rest left for the next run"`
 }
@@ -31,6 +31,12 @@ func (c *runCmd) request(cfg retentions) (jobs.Request, error) {
 		RetentionDays: c.RetentionDays, DryRun: c.DryRun, Force: c.Force, Budget: c.Budget,
 	}
 	if c.ByAge && c.RetentionHours == nil {
+		if cfg.policy {
+			return r, &exportops.Error{
+				Kind: exportops.KindInvalid, Field: "--by-age", Message: "under a retention policy no single age holds for all files",
+				Hint: "name the age with --retention-hours",
+			}
+		}
 		// A part of an hour keeps a file for the whole of it.
 		hours := int((cfg.file + time.Hour - 1) / time.Hour)
 		r.RetentionHours = &hours
@@ -53,7 +59,10 @@ func (c *runCmd) request(cfg retentions) (jobs.Request, error) {
 	return r, r.Validate()
 }
 
-type retentions struct{ file time.Duration }
+type retentions struct {
+	file   time.Duration
+	policy bool // there is one
+}
 
 // Run runs the job, or joins a run of it that is going on elsewhere.
 func (c *runCmd) Run(e *env) error {
@@ -61,7 +70,7 @@ func (c *runCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	req, err := c.request(retentions{cfg.FileRetention})
+	req, err := c.request(retentions{cfg.FileRetention, cfg.Policy != nil})
 	if err != nil {
 		return &usageError{err}
 	}
@@ -196,7 +205,7 @@ func (e *env) drawLogs(r *exportops.LogCleanupResult) {
 	}
 	e.table(title, nil, counts(
 		"found", r.TotalFound, "deleted", r.DeletedCount, "failed", r.FailedCount, "would be deleted", r.WouldDelete, "kept: in progress", r.KeptInProgress,
-		"kept: file may exist", r.KeptFileMayExist, "kept: held", r.KeptHeld, "remaining", r.Remaining,
+		"kept: file may exist", r.KeptFileMayExist, "kept: held", r.KeptHeld, "kept: by the retention policy", r.KeptByPolicy, "remaining", r.Remaining,
 		"files deleted", r.FilesDeleted, "files absent", r.FilesAbsent, "archived", r.ArchivedCount,
 	))
 	for _, x := range r.Errors {
