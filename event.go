@@ -13,6 +13,9 @@ const (
 	EventFileCleanupFailed   EventType = "export_file_cleanup_failed"
 	EventLogCleanupComplete  EventType = "export_log_cleanup_complete"
 	EventLogCleanupFailed    EventType = "export_log_cleanup_failed"
+	EventReconcileComplete   EventType = "export_reconcile_complete"
+	EventReconcileFailed     EventType = "export_reconcile_failed"
+	EventFilesMissing        EventType = "export_files_missing"
 )
 
 // Events takes structured log events. Emit puts the fields of v, a struct that

@@ -10,6 +10,7 @@ type Store interface {
 	RollupStore
 	DeletionStore
 	LogStore
+	ReconcileStore
 	RunStore
 }
 

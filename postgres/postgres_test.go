@@ -52,7 +52,7 @@ func (d *databases) empty(t testing.TB) string {
 	}
 	t.Cleanup(func() {
 		run(t, url, `TRUNCATE public.export_logs, exportops.export_metrics, exportops.rollup_hours, exportops.rollup_days,
-			exportops.rollups, exportops.rollup_users, exportops.rollup_errors, exportops.runs, exportops.run_keys,
+			exportops.rollups, exportops.rollup_users, exportops.rollup_errors, exportops.runs, exportops.run_keys, exportops.unknown_files, exportops.missing_files,
 			exportops.schedules, exportops.deletions, exportops.workers RESTART IDENTITY`)
 		d.mu.Lock()
 		defer d.mu.Unlock()

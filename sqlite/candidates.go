@@ -274,6 +274,10 @@ func (s *Store) KeyRows(ctx context.Context, since exportops.Time) iter.Seq2[exp
 			WHERE timestamp >= ? AND +status IN ('completed', 'queued', 'processing') AND file_url > ''`
 		args = append(args, since.String())
 	}
+	return s.keyRows(ctx, query, args)
+}
+
+func (s *Store) keyRows(ctx context.Context, query string, args []any) iter.Seq2[exportops.KeyRow, error] {
 	return func(yield func(exportops.KeyRow, error) bool) {
 		rows, err := s.read.QueryContext(ctx, s.sql(query), args...)
 		if err != nil {

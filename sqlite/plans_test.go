@@ -75,6 +75,10 @@ var mainIndexes = map[string]string{
 	"ClaimFiles":     "export_logs_expires_at", "ClaimFiles by id": "sqlite_autoindex_export_logs_2",
 	"Settle": "sqlite_autoindex_export_logs_2", "Reclaim": "exportops_deletions_open",
 	"KeyRows": "export_logs_status", "KeyRows since": "export_logs_timestamp",
+	"NamedFiles since":     "export_logs_timestamp",
+	"UnknownFiles by key":  "exportops_unknown_files",
+	"UnknownFiles between": "exportops_unknown_files", "ForgetUnknown": "exportops_unknown_files_ended",
+	"MissingFiles by id": "exportops_missing_files", "StuckExports": "export_logs_status", "FailStuck": "sqlite_autoindex_export_logs_2",
 	"Deletions open": "exportops_deletions_open", "Deletions of an export": "exportops_deletions_export",
 	"Deletions of an export and run": "exportops_deletions_export",
 	"Deletions failed":               "exportops_deletions_failed", "Deletions quarantined": "exportops_deletions_failed",
@@ -88,6 +92,7 @@ var mainIndexes = map[string]string{
 
 // wholeTables says which calls may walk through a table, and why.
 var wholeTables = map[string]string{
+	"NamedFiles":         "it is about every row that names a file",
 	"Deletions":          "the newest first, until the page is full",
 	"Deletions deleted":  "what nearly all entries are",
 	"Deletions of a run": "a run's entries lie together; an index would cost every claim",
@@ -104,11 +109,12 @@ var wholeStatus = map[string]string{
 	"Candidates age":      "no index is in the order of created_at",
 	"CountCandidates age": "likewise",
 	"KeyRows":             "it is about all files that are live",
+	"StuckExports":        "likewise what is in progress, which is little",
 	"InProgress":          "it asks for what is queued and processing alone, which is little",
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "StuckExports", "FailStuck"}
 
 var (
 	aScan     = regexp.MustCompile(`^SCAN (\S+)`)

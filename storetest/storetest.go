@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("deletions", func(t *testing.T) { testDeletions(t, open) })
 	t.Run("logs", func(t *testing.T) { testLogs(t, open) })
 	t.Run("forget", func(t *testing.T) { testForget(t, open) })
+	t.Run("reconcile", func(t *testing.T) { testReconcile(t, open) })
 }
 
 // Complete returns the row with every zero field filled in: a completed export
