@@ -78,11 +78,13 @@ type UnknownFilter struct {
 // MissingFile is an export whose row names a file that storage does not have. The
 // row itself stays as it is.
 type MissingFile struct {
-	ExportID  string  `json:"export_id"`
-	Store     string  `json:"store"`
-	Key       string  `json:"key"`
-	FileURL   *string `json:"-"` // it may hold a token; with the expiry what the row was:
-	ExpiresAt *string `json:"expires_at"` // made again, it is another
+	ExportID string `json:"export_id"`
+	Store    string `json:"store"`
+	Key      string `json:"key"`
+	// With the expiry what the row was: made again, it is another. It may hold a
+	// token, so nobody is shown it.
+	FileURL   *string `json:"-"`
+	ExpiresAt *string `json:"expires_at"`
 	FirstSeen Time    `json:"first_seen"`
 	LastSeen  Time    `json:"last_seen"`
 }

@@ -20,6 +20,7 @@ import (
 type Store interface {
 	exportops.DeletionStore
 	exportops.LogStore
+	exportops.ReconcileStore
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }
@@ -32,6 +33,7 @@ type Reader interface {
 		[]exportops.LogRow, exportops.Cursor, error)
 	ExactReader
 	RootReader
+	exportops.ReconcileReader
 }
 
 // ExactReader reads what an exact look at single exports needs.

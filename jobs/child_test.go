@@ -27,6 +27,8 @@ type order struct {
 	Minutes  int    // its clock is that much later
 	Jobs     []exportops.Job
 	DieAfter int // files: it kills itself then; 0 for never
+	// DieWalked is how many files it walks through before it kills itself.
+	DieWalked int
 }
 
 // report is what a child process did.
@@ -63,6 +65,9 @@ func obey(o order) {
 			select {} // it comes at once
 		}
 		return nil
+	}
+	if o.DieWalked > 0 {
+		w.Files.FileStore = &dyingWalk{FileStore: w.Files.FileStore, left: o.DieWalked}
 	}
 	say("ready")
 	var done report

@@ -22,6 +22,9 @@ type Request struct {
 	RetentionDays  *int   // LogCleanup: instead of the configured retention; at least 1
 	UserID         string // UserLogCleanup
 
+	StuckAfter time.Duration // Reconcile: how long an export may be in progress; 0 for the default
+	Rate       int           // Reconcile: files walked through in a second; 0 for the default
+
 	DryRun bool // report what would be done; changes nothing, records no run
 	Force  bool // override guards; recorded
 
@@ -44,6 +47,7 @@ type Result struct {
 	Files *exportops.FileCleanupResult
 	Logs  *exportops.LogCleanupResult
 	Rolls *exportops.AggregateResult
+	Recon *exportops.ReconcileResult
 }
 
 // Answer is how a request ended.
@@ -65,12 +69,16 @@ type params struct {
 	RetentionHours *int   `json:"retention_hours,omitempty"`
 	RetentionDays  *int   `json:"retention_days,omitempty"`
 	User           string `json:"user,omitempty"` // a digest: runs outlive users
+	StuckAfter     string `json:"stuck_after,omitempty"`
 }
 
 func (r Request) params() json.RawMessage {
 	p := params{RetentionHours: r.RetentionHours, RetentionDays: r.RetentionDays}
 	if r.UserID != "" {
 		p.User = digest(r.UserID)
+	}
+	if r.StuckAfter > 0 {
+		p.StuckAfter = r.StuckAfter.String()
 	}
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -108,15 +116,19 @@ func (r Request) Validate() error {
 		return exportops.Invalid("retention_hours", "%s does not take it", r.Job)
 	case r.RetentionDays != nil && r.Job != exportops.LogCleanup:
 		return exportops.Invalid("retention_days", "%s does not take it", r.Job)
+	case r.StuckAfter != 0 && (r.StuckAfter < minStuckAfter || r.Job != exportops.Reconcile):
+		return exportops.Invalid("stuck_after", "it goes with reconcile, and is at least %s", minStuckAfter)
+	case r.Rate != 0 && (r.Rate < 0 || r.Job != exportops.Reconcile):
+		return exportops.Invalid("limit_rate", "it goes with reconcile, and is above 0")
 	}
 	switch r.Job {
-	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup:
+	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile:
 		return nil
 	case exportops.UserLogCleanup:
 		_, err := exportops.ParseID("user_id", r.UserID)
 		return err
 	}
-	return exportops.Invalid("job", "%q is not one of metrics-aggregate, file-cleanup, log-cleanup", string(r.Job))
+	return exportops.Invalid("job", "%q is not one of metrics-aggregate, file-cleanup, log-cleanup, reconcile", string(r.Job))
 }
 
 // goesOn reports whether a run that its process left goes on in another.

@@ -143,6 +143,8 @@ func (r *Runner) perform(ctx context.Context, req Request, work cleanup.Work, re
 			err = r.forget(ctx, work)
 		}
 		return logsEnding(result.Logs), err
+	case exportops.Reconcile:
+		return r.reconcile(ctx, req, work, result)
 	}
 	if result.Rolls == nil {
 		result.Rolls = &exportops.AggregateResult{}

@@ -248,10 +248,9 @@ func (s *Store) FailStuck(ctx context.Context, c exportops.Checkpoint, rows []ex
 
 // lockStuck locks those rows that still are what was read.
 func (s *Store) lockStuck(ctx context.Context, tx pgx.Tx, list []exportops.StuckExport) (map[string]bool, error) {
-	var ids, statuses []string
-	var updated []*string
-	for _, e := range list {
-		ids, statuses, updated = append(ids, e.ExportID), append(statuses, string(e.Status)), append(updated, nullText(e.UpdatedAt))
+	ids, statuses, updated := make([]string, len(list)), make([]string, len(list)), make([]*string, len(list))
+	for i, e := range list {
+		ids[i], statuses[i], updated[i] = e.ExportID, string(e.Status), nullText(e.UpdatedAt)
 	}
 	rows, err := tx.Query(ctx, s.sql(`
 		SELECT e.export_id::text FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS g (export_id, status, updated_at)
