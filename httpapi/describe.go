@@ -19,7 +19,7 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.CountRange](): values(exportops.CountRanges...),
 	reflect.TypeFor[exportops.Period]():     values(exportops.Hourly, exportops.Daily),
 	reflect.TypeFor[exportops.Job](): values(
-		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup),
+		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.Reconcile),
 	reflect.TypeFor[exportops.RunState](): values(
 		exportops.RunRunning, exportops.RunDone, exportops.RunPartial, exportops.RunFailed, exportops.RunSkipped, exportops.RunMissed),
 	reflect.TypeFor[exportops.Trigger](): values(

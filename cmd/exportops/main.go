@@ -30,19 +30,20 @@ type cli struct {
 	Config string `name:"config" env:"EXPORTOPS_CONFIG" placeholder:"FILE" help:"settings file (exportops.yaml, where there is one)"`
 	Output string `name:"output" short:"o" enum:"auto,json,table" default:"auto" placeholder:"auto|json|table" help:"how answers are shown: auto is table on a terminal, else json"`
 
-	Demo     demoCmd     `cmd:"" help:"Show it all: an application that exports, the three jobs, and what they did."`
-	Serve    serveCmd    `cmd:"" help:"Run the server: the API, the cron endpoints and the schedule."`
-	Run      runCmd      `cmd:"" help:"Run a job now."`
-	Metrics  metricsCmd  `cmd:"" help:"Show the metrics of an interval."`
-	Volume   volumeCmd   `cmd:"" help:"Show how many exports there were, period by period."`
-	Exports  exportsCmd  `cmd:"" help:"List exports, or show one."`
-	Runs     runsCmd     `cmd:"" help:"List runs of jobs, or show one."`
-	Import   importCmd   `cmd:"" help:"Read export logs or export_metric events from a file."`
-	Migrate  migrateCmd  `cmd:"" help:"Create the database, or bring it up to date."`
-	Doctor   doctorCmd   `cmd:"" help:"Look for what is wrong, and say what to do."`
-	Selftest selftestCmd `cmd:"" help:"Test this installation, leaving nothing behind."`
-	Check    checkCmd    `cmd:"" help:"Test the cron endpoints of a running server."`
-	Version  versionCmd  `cmd:"" help:"Show the version."`
+	Demo      demoCmd      `cmd:"" help:"Show it all: an application that exports, the three jobs, and what they did."`
+	Serve     serveCmd     `cmd:"" help:"Run the server: the API, the cron endpoints and the schedule."`
+	Run       runCmd       `cmd:"" help:"Run a job now."`
+	Metrics   metricsCmd   `cmd:"" help:"Show the metrics of an interval."`
+	Volume    volumeCmd    `cmd:"" help:"Show how many exports there were, period by period."`
+	Exports   exportsCmd   `cmd:"" help:"List exports, or show one."`
+	Runs      runsCmd      `cmd:"" help:"List runs of jobs, or show one."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare the files in storage with the rows that name them."`
+	Import    importCmd    `cmd:"" help:"Read export logs or export_metric events from a file."`
+	Migrate   migrateCmd   `cmd:"" help:"Create the database, or bring it up to date."`
+	Doctor    doctorCmd    `cmd:"" help:"Look for what is wrong, and say what to do."`
+	Selftest  selftestCmd  `cmd:"" help:"Test this installation, leaving nothing behind."`
+	Check     checkCmd     `cmd:"" help:"Test the cron endpoints of a running server."`
+	Version   versionCmd   `cmd:"" help:"Show the version."`
 }
 
 func main() {

@@ -55,6 +55,11 @@ func (c *runCmd) Run(e *env) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	return e.runJob(req)
+}
+
+// runJob runs a job and shows what came of it.
+func (e *env) runJob(req jobs.Request) error {
 	shown := e.stderr.terminal()
 	if shown {
 		req.OnProgress = func(r jobs.Result) { e.stderr.printf("\r\033[K%s", progress(r)) }
@@ -89,6 +94,8 @@ func progress(r jobs.Result) string {
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Logs.DeletedCount, r.Logs.FailedCount)
 	case r.Rolls != nil:
 		return fmt.Sprintf("%d hours closed", r.Rolls.HoursClosed)
+	case r.Recon != nil:
+		return fmt.Sprintf("%d files compared", r.Recon.FilesSeen)
 	}
 	return ""
 }
@@ -102,6 +109,8 @@ func (e *env) showRun(a jobs.Answer) error {
 		return e.show(a.Result.Files, func() { e.drawFiles(a.Result.Files) })
 	case a.Result.Logs != nil:
 		return e.show(a.Result.Logs, func() { e.drawLogs(a.Result.Logs) })
+	case a.Result.Recon != nil:
+		return e.show(a.Result.Recon, func() { e.drawReconcile(a.Result.Recon) })
 	case a.Result.Rolls != nil:
 		return e.show(a.Result.Rolls, func() { e.drawRolls(a.Result.Rolls) })
 	}
