@@ -109,7 +109,7 @@ func TestARowOfAnyKindKnowsItsFile(t *testing.T) {
 	}
 	w.Clock.Advance(30 * day)
 	reconcile(t, w)
-	wantList(t, "never: quarantined", unknown(w), "some/unreadable.csv: seen", "u/old name: seen")
+	wantList(t, "never quarantined", unknown(w), "some/unreadable.csv: seen", "u/old name: seen")
 }
 
 func TestAFileThatWasJustWrittenWaits(t *testing.T) {
