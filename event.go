@@ -14,6 +14,9 @@ const (
 	EventLogCleanupComplete  EventType = "export_log_cleanup_complete"
 	EventLogCleanupFailed    EventType = "export_log_cleanup_failed"
 	EventLedgerLinked        EventType = "deletion_ledger_linked"
+	EventReconcileComplete   EventType = "export_reconcile_complete"
+	EventReconcileFailed     EventType = "export_reconcile_failed"
+	EventFilesMissing        EventType = "export_files_missing"
 )
 
 // Events takes structured log events. Emit puts the fields of v, a struct that

@@ -3,6 +3,7 @@ package exportops
 import (
 	"context"
 	"errors"
+	"iter"
 )
 
 // Removal says what became of one file that was to be deleted.
@@ -66,6 +67,12 @@ type FileStore interface {
 	Delete(ctx context.Context, refs []FileRef) ([]FileResult, error)
 	// Stat describes files, in order.
 	Stat(ctx context.Context, keys []string) ([]FileInfo, error)
+	// Walk yields what lies under the prefix and is not ours, in the order of the
+	// bytes of its key, from the first key behind after on; "" is the beginning. It
+	// takes no more memory for many files than for few. An error ends it, and what
+	// came before is then no complete answer: a root that is not there any more at
+	// the end is one.
+	Walk(ctx context.Context, after string) iter.Seq2[WalkedFile, error]
 	// Check reports whether the root is there, and whether it holds nothing at
 	// all. A root that cannot be read is an error.
 	Check(ctx context.Context) (empty bool, err error)

@@ -12,6 +12,7 @@ type Store interface {
 	LogStore
 	ArchiveStore
 	HoldStore
+	ReconcileStore
 	RunStore
 	ErasureStore
 	GuardStore

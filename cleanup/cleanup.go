@@ -23,6 +23,7 @@ type Store interface {
 	exportops.ErasureStore
 	exportops.ArchiveStore
 	HoldReader
+	exportops.ReconcileStore
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }
@@ -35,6 +36,7 @@ type Reader interface {
 		[]exportops.LogRow, exportops.Cursor, error)
 	ExactReader
 	RootReader
+	exportops.ReconcileReader
 }
 
 // ExactReader reads what an exact look at single exports needs.

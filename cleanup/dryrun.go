@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -12,6 +13,7 @@ type FileReader interface {
 	ID() string
 	Check(ctx context.Context) (empty bool, err error)
 	Stat(ctx context.Context, keys []string) ([]exportops.FileInfo, error)
+	Walk(ctx context.Context, after string) iter.Seq2[exportops.WalkedFile, error]
 	MaxBatch() int
 }
 

@@ -9,7 +9,10 @@ import (
 
 // logPageSize is how many rows are read at once at least. Transactions that delete
 // them are paced by themselves; where they come to take more, so do pages.
-const logPageSize = 1000
+const (
+	logPageSize = 1000
+	mostLogRows = 2000 // two such pages are held at once
+)
 
 // logPage is a page of log rows, and what is to become of each.
 type logPage struct {
@@ -51,7 +54,7 @@ func (l *logReader) begin(at exportops.Cursor, size int) {
 	l.stop()
 	ahead := make(chan readPage, 1)
 	go func() {
-		p, err := l.read(at, max(size, logPageSize))
+		p, err := l.read(at, min(max(size, logPageSize), mostLogRows))
 		ahead <- readPage{p, err}
 	}()
 	l.ahead = ahead

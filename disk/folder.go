@@ -49,7 +49,7 @@ func checkKey(key string) error {
 		return err
 	}
 	// Some file systems take no notice of case.
-	if len(key) >= len(reserved) && strings.EqualFold(key[:len(reserved)], reserved) {
+	if isReserved(key) {
 		return fmt.Errorf("%w: names that begin with %s are reserved", exportops.ErrBadKey, reserved)
 	}
 	return nil

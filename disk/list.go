@@ -17,7 +17,7 @@ import (
 // regular file are no objects.
 func (o *Objects) List(ctx context.Context, prefix string) iter.Seq2[exportops.Object, error] {
 	return func(yield func(exportops.Object, error) bool) {
-		w := walk{ctx: ctx, store: o.store, prefix: prefix, yield: yield}
+		w := listing{ctx: ctx, store: o.store, prefix: prefix, yield: yield}
 		err := o.store.present()
 		if err == nil {
 			err = w.folder("")
@@ -32,7 +32,7 @@ func (o *Objects) List(ctx context.Context, prefix string) iter.Seq2[exportops.O
 	}
 }
 
-type walk struct {
+type listing struct {
 	ctx     context.Context // of one call of List
 	store   *Store
 	prefix  string
@@ -41,7 +41,7 @@ type walk struct {
 }
 
 // folder lists what is below a path, which is "" or ends in a slash.
-func (w *walk) folder(below string) error {
+func (w *listing) folder(below string) error {
 	names, err := w.names(below)
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (w *walk) folder(below string) error {
 }
 
 // names lists a folder in the order of keys: those of folders end in a slash.
-func (w *walk) names(below string) ([]string, error) {
+func (w *listing) names(below string) ([]string, error) {
 	path := "."
 	if below != "" {
 		path = strings.TrimSuffix(below, "/")
@@ -105,7 +105,7 @@ func readDir(dir *os.Root) (entries []fs.DirEntry, err error) {
 	return f.ReadDir(-1)
 }
 
-func (w *walk) file(key string) error {
+func (w *listing) file(key string) error {
 	infos, err := w.store.Stat(w.ctx, []string{key})
 	switch {
 	case err != nil:

@@ -20,7 +20,8 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.Period]():     values(exportops.Hourly, exportops.Daily),
 	reflect.TypeFor[exportops.HoldScope]():  values(exportops.HoldScopes...),
 	reflect.TypeFor[exportops.Job](): values(
-		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser),
+		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser,
+		exportops.Reconcile),
 	reflect.TypeFor[exportops.RunState](): values(
 		exportops.RunRunning, exportops.RunDone, exportops.RunPartial, exportops.RunFailed, exportops.RunSkipped, exportops.RunMissed),
 	reflect.TypeFor[exportops.DeletionState](): values(exportops.DeletionStates...),

@@ -29,6 +29,8 @@ type order struct {
 	DieAfter int  // files: it kills itself then; 0 for never
 	Archive  bool // log rows are archived before they are deleted
 	Force    bool
+	// DieWalked is how many files it walks through before it kills itself.
+	DieWalked int
 }
 
 // report is what a child process did.
@@ -66,6 +68,9 @@ func obey(o order) {
 			select {} // it comes at once
 		}
 		return nil
+	}
+	if o.DieWalked > 0 {
+		w.Files.FileStore = &dyingWalk{FileStore: w.Files.FileStore, left: o.DieWalked}
 	}
 	say("ready")
 	var done report

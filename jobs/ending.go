@@ -58,6 +58,18 @@ func rollsEnding(res *exportops.AggregateResult) ending {
 	}
 }
 
+func reconEnding(res *exportops.ReconcileResult) ending {
+	res.Fill()
+	return ending{
+		value: res, failed: res.FailedCount, complete: res.Complete,
+		failure: fmt.Sprintf("%d files could not be looked at", res.FailedCount),
+		stamp: func(run exportops.Run, now exportops.Time) {
+			res.RunID, res.Timestamp, res.DurationMS = run.ID, now, now.Sub(run.StartedAt.Time).Milliseconds()
+		},
+		done: exportops.EventReconcileComplete, broken: exportops.EventReconcileFailed,
+	}
+}
+
 // outcome says how a run ended, given what stopped it, if anything did.
 func (e ending) outcome(err error) (exportops.RunState, string) {
 	switch {
@@ -76,6 +88,10 @@ func (e ending) outcome(err error) (exportops.RunState, string) {
 // announce emits the event of a run's end; the aggregation has emitted its own.
 func (r *Runner) announce(e ending, failure string) {
 	if e.done == "" {
+		return
+	}
+	if res, ok := e.value.(*exportops.ReconcileResult); ok {
+		r.announceReconcile(e, res, failure)
 		return
 	}
 	if failure == "" {
@@ -135,6 +151,9 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.MetricsAggregate:
 		r.Rolls = &exportops.AggregateResult{}
 		err = json.Unmarshal(run.Result, r.Rolls)
+	case exportops.Reconcile:
+		r.Recon = &exportops.ReconcileResult{}
+		err = json.Unmarshal(run.Result, r.Recon)
 	}
 	if err != nil {
 		return Result{}, fmt.Errorf("read the result of run %s: %w", run.ID, err)
@@ -152,5 +171,8 @@ func (r Result) resume() {
 	}
 	if r.Erased != nil {
 		r.Erased.Resume()
+	}
+	if r.Recon != nil {
+		r.Recon.Resume()
 	}
 }

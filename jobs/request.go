@@ -30,6 +30,9 @@ type Request struct {
 	// PlanOut takes the plan of a dry run of FileCleanup.
 	PlanOut io.Writer
 
+	StuckAfter time.Duration // Reconcile: how long an export may be in progress; 0 for the default
+	Rate       int           // Reconcile: files walked through in a second; 0 for the default
+
 	DryRun bool // report what would be done; changes nothing, records no run
 	Force  bool // override guards; recorded
 
@@ -53,6 +56,7 @@ type Result struct {
 	Logs   *exportops.LogCleanupResult
 	Rolls  *exportops.AggregateResult
 	Erased *exportops.ErasureResult
+	Recon  *exportops.ReconcileResult
 }
 
 // Answer is how a request ended.
@@ -76,6 +80,7 @@ type params struct {
 	User           string `json:"user,omitempty"`   // a digest: runs outlive users
 	Plan           string `json:"plan,omitempty"`   // its SHA-256
 	Policy         string `json:"policy,omitempty"` // its hash, where it has a say
+	StuckAfter     string `json:"stuck_after,omitempty"`
 }
 
 func (r Request) params(policy *exportops.Policy) json.RawMessage {
@@ -88,6 +93,9 @@ func (r Request) params(policy *exportops.Policy) json.RawMessage {
 	}
 	if r.Plan != nil {
 		p.Plan = r.Plan.SHA256
+	}
+	if r.StuckAfter > 0 {
+		p.StuckAfter = r.StuckAfter.String()
 	}
 	b, err := json.Marshal(p)
 	if err != nil {
@@ -129,15 +137,19 @@ func (r Request) Validate() error {
 		return exportops.Invalid("plan", "a dry run of file-cleanup makes one, and nothing else does")
 	case r.RetentionDays != nil && r.Job != exportops.LogCleanup:
 		return exportops.Invalid("retention_days", "%s does not take it", r.Job)
+	case r.StuckAfter != 0 && (r.StuckAfter < minStuckAfter || r.Job != exportops.Reconcile):
+		return exportops.Invalid("stuck_after", "it goes with reconcile, and is at least %s", minStuckAfter)
+	case r.Rate != 0 && (r.Rate < 0 || r.Job != exportops.Reconcile):
+		return exportops.Invalid("limit_rate", "it goes with reconcile, and is above 0")
 	}
 	switch r.Job {
-	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup:
+	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile:
 		return nil
 	case exportops.UserLogCleanup, exportops.EraseUser:
 		_, err := exportops.ParseID("user_id", r.UserID)
 		return err
 	}
-	return exportops.Invalid("job", "%q is not one of metrics-aggregate, file-cleanup, log-cleanup", string(r.Job))
+	return exportops.Invalid("job", "%q is not one of metrics-aggregate, file-cleanup, log-cleanup, reconcile", string(r.Job))
 }
 
 // goesOn reports whether a run that its process left goes on in another.

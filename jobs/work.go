@@ -167,6 +167,8 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 			err = r.forget(ctx, work)
 		}
 		return logsEnding(result.Logs), err
+	case exportops.Reconcile:
+		return r.reconcile(ctx, req, work, result)
 	}
 	if req.Job == exportops.EraseUser {
 		if result.Erased == nil {

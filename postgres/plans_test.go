@@ -122,6 +122,8 @@ var mainIndexes = map[string]string{
 	"CandidatesByID": "export_logs_export_id_key", "ClaimFiles": "export_logs_expires_at",
 	"ClaimFiles by id": "export_logs_export_id_key", "Settle": "export_logs_export_id_key",
 	"Reclaim": "deletions_open", "Reclaim by id": "deletions_open", "KeyRows since": "export_logs_timestamp",
+	"NamedFiles since": "export_logs_timestamp",
+	"StuckExports":     "export_logs_status", "FailStuck": "export_logs_export_id_key",
 	"Deletions open": "deletions_open", "Deletions open before": "deletions_open", "Deletions of an export": "deletions_export",
 	"Deletions of an export and run": "deletions_export",
 	"Deletions failed":               "deletions_failed", "Deletions quarantined": "deletions_failed",
@@ -169,6 +171,7 @@ var wholeTables = map[string]string{
 	"CountCandidatesUpTo log_cleanup": "likewise, until it is enough",
 	"Candidates policy":               "it reads every row, page by page",
 	"CountCandidates policy":          "likewise",
+	"NamedFiles":                      "it is about every row that names a file",
 }
 
 var aPage = regexp.MustCompile(` (first|next) page`)

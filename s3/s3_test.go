@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
 	"os"
 	"strings"
@@ -245,4 +246,18 @@ func (s below) Stat(ctx context.Context, keys []string) ([]exportops.FileInfo, e
 		longer[i] = s.prefix + key
 	}
 	return s.Store.Stat(ctx, longer)
+}
+
+func (s below) Walk(ctx context.Context, after string) iter.Seq2[exportops.WalkedFile, error] {
+	if after != "" {
+		after = s.prefix + after
+	}
+	return func(yield func(exportops.WalkedFile, error) bool) {
+		for f, err := range s.Store.Walk(ctx, after) {
+			f.Key = strings.TrimPrefix(f.Key, s.prefix)
+			if !yield(f, err) {
+				return
+			}
+		}
+	}
 }

@@ -112,6 +112,43 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	for _, err := range s.KeyRows(ctx, ago(time.Hour)) {
 		no(err)
 	}
+	name("NamedFiles")
+	for _, err := range s.NamedFiles(ctx, exportops.Time{}) {
+		no(err)
+	}
+	name("NamedFiles since")
+	for _, err := range s.NamedFiles(ctx, ago(time.Hour)) {
+		no(err)
+	}
+	name("RecordUnknown")
+	no(s.RecordUnknown(ctx, c, []exportops.UnknownFile{{Store: "s", Key: "k", State: exportops.UnknownSeen, FirstSeen: now, LastSeen: now}}))
+	for what, f := range map[string]exportops.UnknownFilter{
+		" by key": {Keys: []string{"k", "l"}}, " between": {After: "a", To: "z", SeenBefore: now, State: exportops.UnknownSeen},
+	} {
+		name("UnknownFiles" + what)
+		f.Store = "s"
+		_, err = s.UnknownFiles(ctx, f)
+		no(err)
+	}
+	name("RecordMissing")
+	no(s.RecordMissing(ctx, c, []exportops.MissingFile{{ExportID: ids[0], Store: "s", Key: "k", FirstSeen: now, LastSeen: now}}))
+	name("MissingFiles")
+	_, err = s.MissingFiles(ctx, exportops.MissingFilter{SeenBefore: now})
+	no(err)
+	name("MissingFiles by id")
+	_, err = s.MissingFiles(ctx, exportops.MissingFilter{ExportIDs: ids})
+	no(err)
+	name("StuckExports")
+	stuck, _, err := s.StuckExports(ctx, now, "", 2)
+	no(err)
+	name("FailStuck")
+	_, err = s.FailStuck(ctx, c, stuck, "Stuck: x")
+	no(err)
+	name("ForgetMissing")
+	no(s.ForgetMissing(ctx, c, ids))
+	name("ForgetUnknown")
+	_, err = s.ForgetUnknown(ctx, c, now, 10)
+	no(err)
 	for what, f := range map[string]exportops.DeletionFilter{
 		"": {}, " of an export": {ExportID: ids[0]}, " of a run": {RunID: fence.RunID}, " open": {State: exportops.DeletionClaimed},
 		" open before": {State: exportops.DeletionClaimed, Before: 5}, " deleted": {State: exportops.DeletionDone},

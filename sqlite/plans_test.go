@@ -79,6 +79,10 @@ var mainIndexes = map[string]string{
 	"ClaimFiles":     "export_logs_expires_at", "ClaimFiles by id": "sqlite_autoindex_export_logs_2",
 	"Settle": "sqlite_autoindex_export_logs_2", "Reclaim": "exportops_deletions_open", "Reclaim by id": "exportops_deletions_open",
 	"KeyRows": "export_logs_status", "KeyRows since": "export_logs_timestamp",
+	"NamedFiles since":     "export_logs_timestamp",
+	"UnknownFiles by key":  "exportops_unknown_files",
+	"UnknownFiles between": "exportops_unknown_files", "ForgetUnknown": "exportops_unknown_files_ended",
+	"MissingFiles by id": "exportops_missing_files", "StuckExports": "export_logs_status", "FailStuck": "sqlite_autoindex_export_logs_2",
 	"Deletions open": "exportops_deletions_open", "Deletions of an export": "exportops_deletions_export",
 	"Deletions of an export and run": "exportops_deletions_export",
 	"Deletions failed":               "exportops_deletions_failed", "Deletions quarantined": "exportops_deletions_failed",
@@ -122,6 +126,7 @@ var wholeTables = map[string]string{
 	"LogStatistics":          "the oldest time, from the index; it stops at the first that can be read",
 	"Candidates policy":      "it reads every row, page by page",
 	"CountCandidates policy": "likewise",
+	"NamedFiles":             "it is about every row that names a file",
 }
 
 // wholeStatus says which calls may take the index on status to all completed
@@ -131,11 +136,12 @@ var wholeStatus = map[string]string{
 	"CountCandidates age":     "likewise",
 	"CountCandidatesUpTo age": "likewise, until it is enough",
 	"KeyRows":                 "it is about all files that are live",
+	"StuckExports":            "likewise what is in progress, which is little",
 	"InProgress":              "it asks for what is queued and processing alone, which is little",
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ChainDays", "ChainLinks", "DeletionsOf"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

@@ -21,8 +21,13 @@ var errLongList = errors.New("there are more names in the list than are looked t
 // read both as a pattern, some take capitals for small letters, and some answer
 // with objects of all depths: the entries may be more than were asked for.
 func (s *Store) list(ctx context.Context, folder, search string, fn func(object) (more bool, err error)) error {
+	return s.pages(ctx, folder, search, listPages, fn)
+}
+
+// pages is list with a bound on how much is read, 0 for none.
+func (s *Store) pages(ctx context.Context, folder, search string, most int, fn func(object) (more bool, err error)) error {
 	offset := 0
-	for range listPages {
+	for n := 0; most == 0 || n < most; n++ {
 		var entries []object
 		body := map[string]any{
 			"prefix": folder, "limit": listPage, "offset": offset,

@@ -43,6 +43,7 @@ type cli struct {
 	Erasures  erasuresCmd  `cmd:"" help:"List the receipts of erasures."`
 	Deletions deletionsCmd `cmd:"" help:"Show the ledger: what was deleted, when, why and by which run."`
 	Retention retentionCmd `cmd:"" help:"Show what the retention policy says about exports."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare the files in storage with the rows that name them."`
 	Import    importCmd    `cmd:"" help:"Read export logs or export_metric events from a file."`
 	Migrate   migrateCmd   `cmd:"" help:"Create the database, or bring it up to date."`
 	Doctor    doctorCmd    `cmd:"" help:"Look for what is wrong, and say what to do."`

@@ -140,6 +140,8 @@ func progress(r jobs.Result) string {
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Erased.DeletedCount, r.Erased.FailedCount)
 	case r.Rolls != nil:
 		return fmt.Sprintf("%d hours closed", r.Rolls.HoursClosed)
+	case r.Recon != nil:
+		return fmt.Sprintf("%d files compared", r.Recon.FilesSeen)
 	}
 	return ""
 }
@@ -155,6 +157,8 @@ func (e *env) showRun(a jobs.Answer) error {
 		return e.show(a.Result.Logs, func() { e.drawLogs(a.Result.Logs) })
 	case a.Result.Erased != nil:
 		return e.show(a.Result.Erased, func() { e.drawErased(a.Result.Erased) })
+	case a.Result.Recon != nil:
+		return e.show(a.Result.Recon, func() { e.drawReconcile(a.Result.Recon) })
 	case a.Result.Rolls != nil:
 		return e.show(a.Result.Rolls, func() { e.drawRolls(a.Result.Rolls) })
 	}

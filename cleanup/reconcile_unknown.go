@@ -1,0 +1,225 @@
+package cleanup
+
+import (
+	"context"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// segment walks on from the cursor, and ends with what is missing, gone or
+// adopted among the keys it passed. It reports whether it came to the end of all.
+// Cut short, it is walked again.
+func (r *reconciliation) segment(ctx context.Context) (end bool, err error) {
+	from, half := r.res.Cursor, r.halfTime()
+	n, last := 0, from
+	end = true
+	page := make([]exportops.WalkedFile, 0, walkPage)
+	for f, err := range r.files.Walk(ctx, from) {
+		if err != nil {
+			return false, reading(ctx, "walk through the files", err)
+		}
+		page, last = append(page, f), f.Key
+		if n++; len(page) < walkPage {
+			continue
+		}
+		if err := r.compare(ctx, page); err != nil {
+			return false, err
+		}
+		page = page[:0]
+		if n >= segment || (!half.IsZero() && !r.now().Before(half)) {
+			end = false
+			break
+		}
+	}
+	if err := r.compare(ctx, page); err != nil {
+		return false, err
+	}
+	if r.ended(ctx) {
+		return false, nil
+	}
+	// Files that seem to be gone may be behind a root that has gone.
+	if err := r.checkRoot(ctx); err != nil {
+		return false, err
+	}
+	to := last
+	if end {
+		to = ""
+	}
+	if done, err := r.findMissing(ctx, from, to); err != nil || !done {
+		return false, err
+	}
+	if err := r.closeUnknown(ctx, from, to); err != nil {
+		return false, err
+	}
+	if !end {
+		r.res.Cursor = last
+	}
+	return end, r.come(ctx)
+}
+
+// halfTime is when a segment must end, so that there is time to look for what is
+// missing in it: a run of little time would come to nothing otherwise.
+func (r *reconciliation) halfTime() time.Time {
+	if r.deadline.IsZero() {
+		return time.Time{}
+	}
+	now := r.now()
+	return now.Add(r.deadline.Sub(now) / 2)
+}
+
+// compare finds which files of a page no row names, and keeps them.
+func (r *reconciliation) compare(ctx context.Context, page []exportops.WalkedFile) error {
+	if len(page) == 0 {
+		return nil
+	}
+	if err := r.pace.passed(ctx, len(page)); err != nil {
+		return err
+	}
+	var unknown []exportops.WalkedFile
+	for _, f := range page {
+		r.res.FilesSeen++
+		switch known := f.Odd == "" && r.known.meet(f.Key); {
+		case f.Odd != "":
+			r.res.OddCount++
+			r.res.Odd = first(r.res.Odd, exportops.OddFile{Key: f.Key, Why: f.Odd})
+		case known:
+			r.res.FilesKnown++
+		case f.Modified.After(r.started.Add(-justWritten)):
+			r.res.FilesRecent++
+		default:
+			unknown = append(unknown, f)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	// Rows that came since may name them.
+	if err := r.known.topUp(ctx, r.store, r.at()); err != nil {
+		return reading(ctx, "read which files rows name", err)
+	}
+	return r.recordUnknown(ctx, unknown)
+}
+
+func (r *reconciliation) recordUnknown(ctx context.Context, found []exportops.WalkedFile) error {
+	keys := make([]string, len(found))
+	for i, f := range found {
+		keys[i] = f.Key
+	}
+	before, err := r.store.UnknownFiles(ctx, exportops.UnknownFilter{Store: r.files.ID(), Keys: keys})
+	if err != nil {
+		return reading(ctx, "read unknown files", err)
+	}
+	was := make(map[string]exportops.UnknownFile, len(before))
+	for _, u := range before {
+		was[u.Key] = u
+	}
+	var records []exportops.UnknownFile
+	for _, f := range found {
+		if r.known.has(f.Key) {
+			r.res.FilesKnown++
+			continue
+		}
+		records = append(records, was[f.Key].Found(r.files.ID(), f, !r.known.unclear(f.Key), r.at()))
+	}
+	if records, err = r.reallyThere(ctx, records, was); err != nil {
+		return err
+	}
+	for _, u := range records {
+		switch {
+		case u.State == exportops.UnknownQuarantined:
+			r.res.Quarantined++
+		case r.known.unclear(u.Key):
+			r.res.UnknownHeldUp++
+		default:
+			r.res.UnknownSeen++
+		}
+		r.res.Unknown = first(r.res.Unknown, u)
+	}
+	return r.keep.unknown(ctx, records)
+}
+
+// reallyThere looks at files that are recorded for the first time, or anew: a
+// list may be behind, or have taken a folder's name for a pattern.
+func (r *reconciliation) reallyThere(ctx context.Context, records []exportops.UnknownFile, was map[string]exportops.UnknownFile) (
+	[]exportops.UnknownFile, error,
+) {
+	var kept []exportops.UnknownFile
+	var look []exportops.UnknownFile
+	for _, u := range records {
+		if old, ok := was[u.Key]; ok && old.FirstSeen.Equal(u.FirstSeen.Time) {
+			kept = append(kept, u)
+			continue
+		}
+		look = append(look, u)
+	}
+	for len(look) > 0 {
+		part := look[:min(len(look), r.files.MaxBatch())]
+		look = look[len(part):]
+		keys := make([]string, len(part))
+		for i, u := range part {
+			keys[i] = u.Key
+		}
+		infos, err := r.files.Stat(ctx, keys)
+		if err != nil {
+			return nil, reading(ctx, "look at files", err)
+		}
+		for i, info := range infos {
+			switch {
+			case info.Err != nil:
+				r.fail("", part[i].Key+": "+info.Err.Error())
+			case info.Exists:
+				kept = append(kept, part[i])
+			}
+		}
+	}
+	return kept, nil
+}
+
+func (r *reconciliation) fail(exportID, why string) {
+	r.res.FailedCount++
+	r.res.Errors = first(r.res.Errors, exportops.ExportError{ExportID: exportID, Error: why})
+}
+
+// closeUnknown ends the records of files between two keys that the walk did not
+// find unknown again.
+func (r *reconciliation) closeUnknown(ctx context.Context, from, to string) error {
+	f := exportops.UnknownFilter{
+		Store: r.files.ID(), After: from, To: to, SeenBefore: r.started, Limit: exportops.MaxPage,
+	}
+	for {
+		page, err := r.store.UnknownFiles(ctx, f)
+		if err != nil {
+			return reading(ctx, "read unknown files", err)
+		}
+		var closed []exportops.UnknownFile
+		for _, u := range page {
+			f.After = u.Key
+			if u.State == exportops.UnknownGone || u.State == exportops.UnknownAdopted {
+				continue
+			}
+			if u.State = exportops.UnknownGone; r.known.has(u.Key) {
+				u.State = exportops.UnknownAdopted
+				r.res.Adopted++
+			} else {
+				r.res.Gone++
+			}
+			u.LastSeen = r.at()
+			closed = append(closed, u)
+		}
+		if err := r.keep.unknown(ctx, closed); err != nil {
+			return err
+		}
+		if len(page) < f.Limit {
+			return nil
+		}
+	}
+}
+
+// first adds to a list while it has room.
+func first[T any](list []T, v T) []T {
+	if len(list) < exportops.MaxErrors {
+		list = append(list, v)
+	}
+	return list
+}
