@@ -21,7 +21,7 @@ type Erasure struct {
 	Metrics    int64  `json:"metrics"`  // exports that had metrics and no row
 	Counters   int64  `json:"counters"` // hours that counted the user by name
 	Entries    int64  `json:"entries"`  // of the ledger, which stay without what names the user
-	Records    int64  `json:"records"`  // runs whose results named the user
+	Records    int64  `json:"records"`  // others that named the user: results of runs, what reconciliations found, released holds
 	Digest     string `json:"digest"`   // SHA-256 of all the above
 }
 
@@ -62,6 +62,9 @@ const (
 	TraceEntry   TraceKind = "entry"   // of the ledger
 	TraceRun     TraceKind = "run"     // the result or the error of one that has ended
 	TraceWorker  TraceKind = "worker"  // of a run
+	TraceFile    TraceKind = "file"    // a file that a reconciliation found, and no row names
+	TraceMissing TraceKind = "missing" // an export whose file a reconciliation missed
+	TraceHold    TraceKind = "hold"    // a hold that was released
 	TraceCall    TraceKind = "call"    // an Idempotency-Key that somebody chose
 )
 
@@ -79,8 +82,9 @@ type ErasureStore interface {
 	// are among them.
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
-	// counters go, the others stay without what names the user. Entries that are
-	// claimed are left as they are.
+	// entries of the ledger and records of runs stay without what names the user, the
+	// others go. What is claimed is left as it is, and so are files that are still in
+	// storage though no row names them.
 	EraseTraces(ctx context.Context, c Checkpoint, userID string, traces []Trace) (int64, error)
 	// UserLeft counts what the database holds of a user: rows of the export logs
 	// and metrics, whatever their state.
@@ -127,7 +131,7 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 		r.LoneMetrics += n
 	case TraceEntry:
 		r.Entries += n
-	case TraceRun, TraceWorker, TraceCall:
+	case TraceRun, TraceWorker, TraceFile, TraceMissing, TraceHold, TraceCall:
 		r.Records += n
 	}
 }
@@ -137,6 +141,7 @@ func (r *ErasureResult) Failure() string {
 	if r.Left == 0 && r.FailedCount == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d records still name the user: %d exports in progress, %d whose file may exist, %d held, %d failed, %d not reached",
-		r.Left, r.KeptInProgress, r.KeptFileMayExist, r.KeptHeld, r.FailedCount, r.Remaining)
+	return fmt.Sprintf("%d records still name the user: %d exports in progress, %d whose file may exist, %d held, %d failed, %d not reached, %d others",
+		r.Left, r.KeptInProgress, r.KeptFileMayExist, r.KeptHeld, r.FailedCount, r.Remaining,
+		max(0, r.Left-r.KeptInProgress-r.KeptFileMayExist-r.KeptHeld-r.FailedCount-r.Remaining))
 }

@@ -46,7 +46,7 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		return Answer{Result: Result{Logs: &res}}, err
 	}
 	if req.Job == exportops.EraseUser {
-		if err := r.refuseArchived(ctx); err != nil {
+		if err := r.refuseErasure(ctx, req.UserID); err != nil {
 			return Answer{}, err
 		}
 		logs, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())

@@ -174,7 +174,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 		if result.Erased == nil {
 			result.Erased = &exportops.ErasureResult{}
 		}
-		if err := r.refuseArchived(ctx); err != nil {
+		if err := r.refuseErasure(ctx, req.UserID); err != nil {
 			return erasedEnding(result.Erased), err
 		}
 		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), result.Erased)
@@ -283,8 +283,22 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 	}
 }
 
-// refuseArchived refuses to say that a user was erased whom an archive may hold.
-func (r *Runner) refuseArchived(ctx context.Context) error {
+// refuseErasure refuses to erase a user who is under a hold, and to say of one that
+// he was erased whom an archive may hold.
+func (r *Runner) refuseErasure(ctx context.Context, userID string) error {
+	for _, f := range []exportops.HoldFilter{{Scope: exportops.HoldUser, Subject: userID, Limit: 1}, {Scope: exportops.HoldAll, Limit: 1}} {
+		holds, err := r.Store.Holds(ctx, f)
+		if err != nil {
+			return err
+		}
+		if len(holds) > 0 {
+			return &exportops.Error{
+				Kind:    exportops.KindRefused,
+				Message: fmt.Sprintf("the hold %d covers the user: nothing is erased", holds[0].ID),
+				Hint:    fmt.Sprintf("exportops hold release %d, once it need not hold any longer", holds[0].ID),
+			}
+		}
+	}
 	archives, err := r.Store.Archives(ctx, exportops.ArchiveFilter{Limit: exportops.MaxPage})
 	if err != nil || !slices.ContainsFunc(archives, func(a exportops.Archive) bool { return a.State != exportops.ArchiveAbandoned }) {
 		return err

@@ -216,6 +216,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	name("EraseTraces")
 	for _, kind := range []exportops.TraceKind{
 		exportops.TraceCounter, exportops.TraceMetric, exportops.TraceEntry, exportops.TraceRun, exportops.TraceWorker, exportops.TraceCall,
+		exportops.TraceFile, exportops.TraceMissing, exportops.TraceHold,
 	} {
 		found = append(found, exportops.Trace{Kind: kind, Key: traceKeys[kind]})
 	}
@@ -351,6 +352,7 @@ func exerciseMetrics(t *testing.T, s *Store, name func(string)) {
 // traceKeys are keys of traces that nothing has.
 var traceKeys = map[exportops.TraceKind]string{
 	exportops.TraceCounter: "2001-02-03T04:00:00.000Z", exportops.TraceMetric: "0", exportops.TraceEntry: "0",
+	exportops.TraceMissing: "00000000-0000-0000-0000-000000000000", exportops.TraceHold: "0",
 }
 
 // exerciseArchives is about archives: two rows go through one.

@@ -71,6 +71,24 @@ var traces = []trace{
 			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])`,
 	},
 	{
+		exportops.TraceFile,
+		`SELECT f.store || chr(10) || f.key FROM exportops.unknown_files f WHERE f.store || chr(10) || f.key > $2::text AND ` + named("f.key") + `
+			ORDER BY f.store || chr(10) || f.key LIMIT $3`, ``,
+		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`,
+	},
+	{
+		exportops.TraceMissing,
+		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + `)
+			ORDER BY f.export_id LIMIT $3`, `00000000-0000-0000-0000-000000000000`,
+		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`,
+	},
+	{
+		exportops.TraceHold,
+		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND h.released_at IS NOT NULL AND (h.subject = $1::text::uuid OR ` + named("h.reason") + `)
+			ORDER BY h.id LIMIT $3`, `0`,
+		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`,
+	},
+	{
 		exportops.TraceCall,
 		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
 		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`,

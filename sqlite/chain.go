@@ -182,7 +182,7 @@ func (s *Store) linkPage(ctx context.Context, day string, after int64, limit int
 		SELECT * FROM (SELECT d.chain_seq, d.chain_hash, d.content, d.salt, d.digest, 0 AS moved, 0 AS lost, `+chainedColumns+`
 			FROM exportops_deletions d WHERE d.chain_day = ?1 AND d.chain_seq > ?2 ORDER BY d.chain_seq LIMIT ?3)
 		UNION ALL
-		SELECT * FROM (SELECT l.chain_seq, l.chain_hash, l.content, NULL, NULL, 1, NOT EXISTS (SELECT 1 FROM exportops_deletions d
+		SELECT * FROM (SELECT l.chain_seq, l.chain_hash, l.content, NULL AS salt, NULL AS digest, 1, NOT EXISTS (SELECT 1 FROM exportops_deletions d
 				WHERE d.id = l.deletion_id AND (d.chain_day IS NULL OR (d.chain_day, d.chain_seq) > (l.chain_day, l.chain_seq))),
 				l.deletion_id, `+nulls+`
 			FROM exportops_deletion_links l WHERE l.chain_day = ?1 AND l.chain_seq > ?2 ORDER BY l.chain_seq LIMIT ?3)

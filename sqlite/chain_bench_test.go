@@ -17,7 +17,7 @@ func BenchmarkChainDeletions(b *testing.B) {
 		f.Exec(b, `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 			INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, file_url, row_status, run_id, token,
 				attempts, claimed_at, finished_at)
-			SELECT hex(randomblob(18)), hex(randomblob(18)), 'expiry', 'deleted', 'file:///srv/exports', 'exports', 'a/' || i, 'a/' || i,
+			SELECT hex(randomblob(18)) AS export, hex(randomblob(18)), 'expiry', 'deleted', 'file:///srv/exports', 'exports', 'a/' || i, 'a/' || i,
 				'completed', 'r', 1, 1, ?, ? FROM n`, entries, now.String(), now.String())
 		_, fence, _, err := f.Store.BeginRun(b.Context(), exportops.RunRequest{
 			Job: exportops.FileCleanup, Lane: "x", Params: []byte(`{}`), Trigger: exportops.ByCommand, Now: now, Lease: time.Hour,

@@ -104,29 +104,31 @@ var mainIndexes = map[string]string{
 
 // wholeTables says which calls may walk through a table, and why.
 var wholeTables = map[string]string{
-	"Deletions":              "the newest first, until the page is full",
-	"Deletions deleted":      "what nearly all entries are",
-	"Deletions between":      "likewise; ids are nearly in the order of time",
-	"Deletions by id":        "by its number",
-	"Deletions of a run":     "a run's entries lie together; an index would cost every claim",
-	"Clock":                  "the newest first, until one is a cleanup",
-	"Runs":                   "the newest first, until the page is full; there are a few thousand",
-	"Runs of a job":          "a few thousand",
-	"Runs active":            "a few thousand",
-	"Runs failed":            "a few thousand",
-	"Traces":                 "an erasure looks at all there is once; indexes on users would cost every claim",
-	"UserLeft":               "likewise",
-	"UserHash":               "it has one row",
-	"Erasures":               "the newest first, until the page is full",
-	"Archives":               "the newest first, until the page is full",
-	"Archives done":          "what nearly all of them are",
-	"LastHold":               "SQLite keeps one row for a table",
-	"Holds":                  "the newest first, until the page is full",
-	"Holds of a user":        "likewise: there are a few thousand",
-	"LogStatistics":          "the oldest time, from the index; it stops at the first that can be read",
-	"Candidates policy":      "it reads every row, page by page",
-	"CountCandidates policy": "likewise",
-	"NamedFiles":             "it is about every row that names a file",
+	"Deletions":                  "the newest first, until the page is full",
+	"Deletions deleted":          "what nearly all entries are",
+	"Deletions between":          "likewise; ids are nearly in the order of time",
+	"Deletions by id":            "by its number",
+	"Deletions of a run":         "a run's entries lie together; an index would cost every claim",
+	"Clock":                      "the newest first, until one is a cleanup",
+	"Runs":                       "the newest first, until the page is full; there are a few thousand",
+	"Runs of a job":              "a few thousand",
+	"Runs active":                "a few thousand",
+	"Runs failed":                "a few thousand",
+	"Traces":                     "an erasure looks at all there is once; indexes on users would cost every claim",
+	"EraseTraces":                "an erasure does so once for a page of them",
+	"UserLeft":                   "likewise",
+	"UserHash":                   "it has one row",
+	"Erasures":                   "the newest first, until the page is full",
+	"Archives":                   "the newest first, until the page is full",
+	"Archives done":              "what nearly all of them are",
+	"LastHold":                   "SQLite keeps one row for a table",
+	"Holds":                      "the newest first, until the page is full",
+	"Holds of a user":            "likewise: there are a few thousand",
+	"LogStatistics":              "the oldest time, from the index; it stops at the first that can be read",
+	"Candidates policy":          "it reads every row, page by page",
+	"CountCandidates policy":     "likewise",
+	"CountCandidatesUpTo policy": "likewise, until it is enough",
+	"NamedFiles":                 "it is about every row that names a file",
 }
 
 // wholeStatus says which calls may take the index on status to all completed
@@ -141,7 +143,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

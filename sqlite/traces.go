@@ -68,6 +68,24 @@ var traces = []trace{
 		`UPDATE exportops_workers SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf,
 	},
 	{
+		exportops.TraceFile,
+		`SELECT store || char(10) || key FROM exportops_unknown_files WHERE store || char(10) || key > ?2 AND ` + named("key") + `
+			ORDER BY store || char(10) || key LIMIT ?3`,
+		`DELETE FROM exportops_unknown_files WHERE state IN ('adopted', 'gone') AND ` + named("key") + ` AND store || char(10) || key` + oneOf,
+	},
+	{
+		exportops.TraceMissing,
+		`SELECT export_id FROM exportops_missing_files WHERE export_id > ?2 AND (` + named("key") + ` OR ` + named("file_url") + `)
+			ORDER BY export_id LIMIT ?3`,
+		`DELETE FROM exportops_missing_files WHERE ?1 <> '' AND export_id` + oneOf,
+	},
+	{
+		exportops.TraceHold,
+		`SELECT id FROM exportops_holds WHERE id > CAST(?2 AS INTEGER) AND released_at IS NOT NULL AND (subject = ?1 OR ` + named("reason") + `)
+			ORDER BY id LIMIT ?3`,
+		`DELETE FROM exportops_holds WHERE ?1 <> '' AND released_at IS NOT NULL AND id` + oneOfIDs,
+	},
+	{
 		exportops.TraceCall,
 		`SELECT key FROM exportops_run_keys WHERE key > ?2 AND ` + named("key") + ` ORDER BY key LIMIT ?3`,
 		`DELETE FROM exportops_run_keys WHERE ?1 <> '' AND key` + oneOf,

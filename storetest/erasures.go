@@ -67,6 +67,12 @@ func left(t testing.TB, f Fixture, user string, from exportops.Time) {
 		_, err := f.Store.FinishRun(t.Context(), c, exportops.RunFailed, message)
 		must(t, err)
 	}
+	f.Exec(t, `INSERT INTO exportops_missing_files (export_id, store, key, file_url, first_seen, last_seen) VALUES (?, 's', ?, 'x', ?, ?)`,
+		exportops.NewID(), user+"/gone", noon.String(), noon.String())
+	f.Exec(t, `INSERT INTO exportops_unknown_files (store, key, size, modified, version, state, first_seen, last_seen)
+		VALUES ('s', ?, 1, ?, '', 'gone', ?, ?)`, user+"/unknown", noon.String(), noon.String(), noon.String())
+	f.Exec(t, `INSERT INTO exportops_holds (scope, subject, reason, placed_by, placed_at, released_at) VALUES ('user', ?, 'r', 'p', ?, ?)`,
+		user, noon.String(), noon.String())
 	_, _, _, err := f.Store.BeginRun(t.Context(), exportops.RunRequest{
 		Job: exportops.EraseUser, Lane: exportops.NewID(), Params: []byte(`{}`), Trigger: exportops.ByAPI,
 		IdempotencyKey: "erase " + user, Holder: "storetest", Now: noon, Lease: time.Minute,
@@ -85,6 +91,7 @@ func eraseTraces(t *testing.T, f Fixture) {
 		}
 		want := map[exportops.TraceKind]int{
 			exportops.TraceCounter: 3, exportops.TraceMetric: 1, exportops.TraceEntry: 3, exportops.TraceRun: 2, exportops.TraceCall: 1,
+			exportops.TraceMissing: 1, exportops.TraceFile: 1, exportops.TraceHold: 1,
 		}
 		for kind, n := range want {
 			if kinds[kind] != n {
