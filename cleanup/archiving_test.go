@@ -124,6 +124,15 @@ func TestArchiving(t *testing.T) {
 		want(t, "then", [2]int64{again.DeletedCount, again.ArchivedCount}, [2]int64{})
 		want(t, "archives", len(a.Archives()), 2)
 	})
+	t.Run("what_the_retention_policy_keeps_stays", func(t *testing.T) {
+		a := newArchives(t)
+		p := keep(t, exportops.Rule{Name: "failed", Match: exportops.Match{Statuses: []exportops.Status{exportops.Failed}}, Files: exportops.Never, Logs: exportops.KeepFor(62 * day)})
+		answer, err := a.Runner(a.Archiving(a.to), under(p)).Run(t.Context(), logCall)
+		a.Must(err)
+		res := answer.Result.Logs
+		want(t, "deleted, archived, kept", [3]int64{res.DeletedCount, res.ArchivedCount, res.KeptByPolicy}, [3]int64{5, 5, 5})
+		a.wantEachOnce(t)
+	})
 	t.Run("of_a_user_too", func(t *testing.T) {
 		a := newArchives(t)
 		a.Exec(`UPDATE export_logs SET user_id = ? WHERE export_id IN (?, ?)`, other, id(1), id(9))
