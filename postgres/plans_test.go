@@ -171,6 +171,7 @@ var wholeTables = map[string]string{
 	"CountCandidatesUpTo log_cleanup": "likewise, until it is enough",
 	"Candidates policy":               "it reads every row, page by page",
 	"CountCandidates policy":          "likewise",
+	"CountCandidatesUpTo policy":      "likewise, until it is enough",
 	"NamedFiles":                      "it is about every row that names a file",
 }
 
