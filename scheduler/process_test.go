@@ -225,7 +225,7 @@ func TestAKilledProcessIsReplaced(t *testing.T) {
 	other.tell()
 	other.ends()
 	for _, job := range []exportops.Job{exportops.FileCleanup, exportops.MetricsAggregate} {
-		wantOneAfterTheOther(t, p, job, time.Second, 30)
+		wantOneAfterTheOther(t, p, job, time.Second, 20)
 	}
 }
 
