@@ -141,14 +141,21 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 	return c, errors.Join(errs...)
 }
 
+// Retentions are the settings of how long files and log rows are kept, as they hold
+// where there is no retention policy.
+func (s Settings) Retentions() (files, logs string) {
+	return cmp.Or(s.FileRetention, "24h"), cmp.Or(s.LogRetention, "30d")
+}
+
 // retentions reads how long things are kept. Two settings that say it would be
 // one too many: which of them holds could not be seen from either.
 func (s Settings) retentions(policy *exportops.Policy) (files, logs time.Duration, err error) {
 	var errs []error
 	if policy == nil {
 		var wrong [2]error
-		files, wrong[0] = retention("EXPORT_FILE_RETENTION", cmp.Or(s.FileRetention, "24h"), exportops.MinFileRetention)
-		logs, wrong[1] = retention("EXPORT_LOG_RETENTION", cmp.Or(s.LogRetention, "30d"), exportops.MinLogRetention)
+		ofFiles, ofLogs := s.Retentions()
+		files, wrong[0] = retention("EXPORT_FILE_RETENTION", ofFiles, exportops.MinFileRetention)
+		logs, wrong[1] = retention("EXPORT_LOG_RETENTION", ofLogs, exportops.MinLogRetention)
 		return files, logs, errors.Join(wrong[:]...)
 	}
 	for name, given := range map[string]string{"EXPORT_FILE_RETENTION": s.FileRetention, "EXPORT_LOG_RETENTION": s.LogRetention} {

@@ -86,7 +86,7 @@ func (*doctorCmd) Run(e *env) error {
 		Settings map[string]string `json:"settings"`
 		Findings []finding         `json:"findings"`
 		Wrong    int               `json:"wrong"`
-	}{settingValues(e.settings), d.findings, bad}
+	}{settingValues(e.settings, e.file.Policy), d.findings, bad}
 	if err := e.show(answer, func() { d.draw(bad) }); err != nil {
 		return err
 	}
@@ -97,8 +97,11 @@ func (*doctorCmd) Run(e *env) error {
 }
 
 // settingValues shows every setting by its variable; secrets stay hidden.
-func settingValues(s config.Settings) map[string]string {
+func settingValues(s config.Settings, policy *exportops.Policy) map[string]string {
 	all := map[string]string{}
+	if policy == nil {
+		s.FileRetention, s.LogRetention = s.Retentions()
+	}
 	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
 		shown := fmt.Sprint(v.Field(i).Interface()) // hides a secret
@@ -113,7 +116,7 @@ func settingValues(s config.Settings) map[string]string {
 func (d *doctor) draw(bad int) {
 	out := d.env.stdout
 	v := reflect.TypeFor[config.Settings]()
-	values := settingValues(d.env.settings)
+	values := settingValues(d.env.settings, d.env.file.Policy)
 	rows := make([][]string, v.NumField())
 	for i := range rows {
 		name := v.Field(i).Tag.Get("env")
