@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -159,4 +160,28 @@ type ArchiveStore interface {
 	// export is there already stays as it is. The metric comes with its row where the
 	// export has none; a sealed hour, which counts it still, does not count it again.
 	RestoreRows(ctx context.Context, rows []ArchivedRow, now Time) ([]bool, error)
+}
+
+// Check reports why an archive may not be worked on: ErrFenced where it is another
+// run's, KindConflict where it is in none of the states, if any are given.
+func (a Archive) Check(c Checkpoint, states ...ArchiveState) error {
+	switch {
+	case a.RunID != c.RunID:
+		return ErrFenced
+	case len(states) > 0 && !slices.Contains(states, a.State):
+		return ArchiveConflict("archive %d is %s", a.ID, a.State)
+	}
+	return nil
+}
+
+// ArchiveConflict says what another run has done, or is doing, with an archive.
+func ArchiveConflict(format string, args ...any) error {
+	return &Error{
+		Kind: KindConflict, Field: "archive", Message: fmt.Sprintf(format, args...), Hint: "try again once the other run has ended",
+	}
+}
+
+// NoArchive is the answer about an archive that there is none of.
+func NoArchive(id int64) error {
+	return &Error{Kind: KindNotFound, Field: "archive", Message: fmt.Sprintf("there is no archive %d", id)}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -87,18 +86,12 @@ func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, i
 		var told *pgconn.PgError
 		switch {
 		case errors.As(err, &told) && told.Code == "23505":
-			return archiveConflict("rows of it are being archived by another run")
+			return exportops.ArchiveConflict("rows of it are being archived by another run")
 		case err != nil:
 			return fmt.Errorf("record the rows of archive %d: %w", id, err)
 		}
 		return nil
 	})
-}
-
-func archiveConflict(format string, args ...any) error {
-	return &exportops.Error{
-		Kind: exportops.KindConflict, Field: "archive", Message: fmt.Sprintf(format, args...), Hint: "try again once the other run has ended",
-	}
 }
 
 // ourArchive locks an archive that must be this run's, and in one of some states.
@@ -110,17 +103,9 @@ func ourArchive(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, id int64
 	case err != nil:
 		return exportops.Archive{}, err
 	case len(all) == 0:
-		return exportops.Archive{}, noArchive(id)
-	case all[0].RunID != c.RunID:
-		return all[0], exportops.ErrFenced
-	case len(states) > 0 && !slices.Contains(states, all[0].State):
-		return all[0], archiveConflict("archive %d is %s", id, all[0].State)
+		return exportops.Archive{}, exportops.NoArchive(id)
 	}
-	return all[0], nil
-}
-
-func noArchive(id int64) error {
-	return &exportops.Error{Kind: exportops.KindNotFound, Field: "archive", Message: fmt.Sprintf("there is no archive %d", id)}
+	return all[0], all[0].Check(c, states...)
 }
 
 // MoveArchive implements exportops.ArchiveStore.
@@ -132,7 +117,7 @@ func (s *Store) MoveArchive(ctx context.Context, c exportops.Checkpoint, id int6
 			return err
 		}
 		if !a.State.MayBecome(to) {
-			return archiveConflict("archive %d is %s and cannot become %s", id, a.State, to)
+			return exportops.ArchiveConflict("archive %d is %s and cannot become %s", id, a.State, to)
 		}
 		if err := membersAllow(ctx, tx, a, to); err != nil {
 			return err
@@ -165,9 +150,9 @@ func membersAllow(ctx context.Context, tx pgx.Tx, a exportops.Archive, to export
 	case err != nil:
 		return fmt.Errorf("count the rows of archive %d: %w", a.ID, err)
 	case to == exportops.ArchiveWritten && n != a.Rows:
-		return archiveConflict("archive %d has %d rows, and %d are recorded", a.ID, a.Rows, n)
+		return exportops.ArchiveConflict("archive %d has %d rows, and %d are recorded", a.ID, a.Rows, n)
 	case to == exportops.ArchiveDone && n != 0:
-		return archiveConflict("archive %d has %d rows that nobody has dealt with", a.ID, n)
+		return exportops.ArchiveConflict("archive %d has %d rows that nobody has dealt with", a.ID, n)
 	}
 	return nil
 }
@@ -220,7 +205,7 @@ func (s *Store) Archive(ctx context.Context, id int64) (a exportops.Archive, err
 		case err != nil:
 			return err
 		case len(all) == 0:
-			return noArchive(id)
+			return exportops.NoArchive(id)
 		}
 		a = all[0]
 		return nil

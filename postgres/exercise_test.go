@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/storetest"
 )
 
 var planNow = exportops.At(time.Date(2025, 10, 31, 12, 0, 0, 0, time.UTC))
@@ -235,8 +236,8 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	no(err)
 	name("Scrub")
 	no(s.Scrub(ctx))
-	exerciseArchives(t, s, name, c)
-	exerciseHolds(t, s, c, name)
+	storetest.ExerciseArchives(t, s, c, name)
+	storetest.ExerciseHolds(t, s, c, name)
 	name("LogStatistics")
 	_, err = s.LogStatistics(ctx, now)
 	no(err)
@@ -353,55 +354,4 @@ func exerciseMetrics(t *testing.T, s *Store, name func(string)) {
 var traceKeys = map[exportops.TraceKind]string{
 	exportops.TraceCounter: "2001-02-03T04:00:00.000Z", exportops.TraceMetric: "0", exportops.TraceEntry: "0",
 	exportops.TraceMissing: "00000000-0000-0000-0000-000000000000", exportops.TraceHold: "0",
-}
-
-// exerciseArchives is about archives: two rows go through one.
-func exerciseArchives(t *testing.T, s *Store, name func(string), c exportops.Checkpoint) {
-	ctx := t.Context()
-	no := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	name("")
-	page, _, err := s.LogRows(ctx, exportops.LogSelection{Cut: planNow}, "", 2)
-	no(err)
-	name("ArchivedRows")
-	rows, err := s.ArchivedRows(ctx, []string{page[0].ID, page[1].ID})
-	no(err)
-	name("BeginArchive")
-	a, err := s.BeginArchive(ctx, c, exportops.Archive{Month: planNow, Rows: 2}, func(int64) string { return "k" })
-	no(err)
-	members := make([]exportops.ArchiveMember, len(rows))
-	for i := range rows {
-		members[i] = exportops.ArchiveMember{Position: int64(i), RowID: rows[i].ID, Hash: rows[i].Hash()}
-	}
-	name("AddArchiveMembers")
-	no(s.AddArchiveMembers(ctx, c, a.ID, members))
-	name("ArchiveMembers")
-	_, err = s.ArchiveMembers(ctx, a.ID, 0, 10)
-	no(err)
-	name("MoveArchive")
-	for _, to := range []exportops.ArchiveState{exportops.ArchiveWritten, exportops.ArchiveVerified, exportops.ArchiveDeleting} {
-		_, err = s.MoveArchive(ctx, c, a.ID, to, "")
-		no(err)
-	}
-	name("AdoptArchives")
-	_, err = s.AdoptArchives(ctx, c)
-	no(err)
-	name("DeleteArchived")
-	_, err = s.DeleteArchived(ctx, c, a.ID, members, func(exportops.LogRow) bool { return true }, nil)
-	no(err)
-	name("RestoreRows")
-	_, err = s.RestoreRows(ctx, rows, planNow)
-	no(err)
-	name("Archive")
-	_, err = s.Archive(ctx, a.ID)
-	no(err)
-	for what, f := range map[string]exportops.ArchiveFilter{"": {}, " done": {State: exportops.ArchiveDone}, " before": {Before: 9}} {
-		name("Archives" + what)
-		_, err := s.Archives(ctx, f)
-		no(err)
-	}
 }

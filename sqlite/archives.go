@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/exportops/exportops"
@@ -96,18 +95,12 @@ func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, i
 			id, members[0].Position, list, hashes)
 		switch {
 		case isUnique(err):
-			return archiveConflict("rows of it are being archived by another run")
+			return exportops.ArchiveConflict("rows of it are being archived by another run")
 		case err != nil:
 			return fmt.Errorf("record the rows of archive %d: %w", id, err)
 		}
 		return nil
 	})
-}
-
-func archiveConflict(format string, args ...any) error {
-	return &exportops.Error{
-		Kind: exportops.KindConflict, Field: "archive", Message: fmt.Sprintf(format, args...), Hint: "try again once the other run has ended",
-	}
 }
 
 // ourArchive reads an archive that must be this run's, and in one of some states.
@@ -119,17 +112,9 @@ func ourArchive(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, id int6
 	case err != nil:
 		return exportops.Archive{}, err
 	case len(all) == 0:
-		return exportops.Archive{}, noArchive(id)
-	case all[0].RunID != c.RunID:
-		return all[0], exportops.ErrFenced
-	case len(states) > 0 && !slices.Contains(states, all[0].State):
-		return all[0], archiveConflict("archive %d is %s", id, all[0].State)
+		return exportops.Archive{}, exportops.NoArchive(id)
 	}
-	return all[0], nil
-}
-
-func noArchive(id int64) error {
-	return &exportops.Error{Kind: exportops.KindNotFound, Field: "archive", Message: fmt.Sprintf("there is no archive %d", id)}
+	return all[0], all[0].Check(c, states...)
 }
 
 // MoveArchive implements exportops.ArchiveStore.
@@ -141,7 +126,7 @@ func (s *Store) MoveArchive(ctx context.Context, c exportops.Checkpoint, id int6
 			return err
 		}
 		if !a.State.MayBecome(to) {
-			return archiveConflict("archive %d is %s and cannot become %s", id, a.State, to)
+			return exportops.ArchiveConflict("archive %d is %s and cannot become %s", id, a.State, to)
 		}
 		if err := membersAllow(ctx, tx, a, to); err != nil {
 			return err
@@ -173,9 +158,9 @@ func membersAllow(ctx context.Context, tx *sql.Tx, a exportops.Archive, to expor
 	case err != nil:
 		return fmt.Errorf("count the rows of archive %d: %w", a.ID, err)
 	case to == exportops.ArchiveWritten && n != a.Rows:
-		return archiveConflict("archive %d has %d rows, and %d are recorded", a.ID, a.Rows, n)
+		return exportops.ArchiveConflict("archive %d has %d rows, and %d are recorded", a.ID, a.Rows, n)
 	case to == exportops.ArchiveDone && n != 0:
-		return archiveConflict("archive %d has %d rows that nobody has dealt with", a.ID, n)
+		return exportops.ArchiveConflict("archive %d has %d rows that nobody has dealt with", a.ID, n)
 	}
 	return nil
 }
@@ -227,7 +212,7 @@ func (s *Store) Archive(ctx context.Context, id int64) (exportops.Archive, error
 	case err != nil:
 		return exportops.Archive{}, s.explain(err)
 	case len(all) == 0:
-		return exportops.Archive{}, noArchive(id)
+		return exportops.Archive{}, exportops.NoArchive(id)
 	}
 	return all[0], nil
 }

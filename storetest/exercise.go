@@ -1,0 +1,103 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/exportops/exportops"
+)
+
+// ExerciseHolds makes every call about holds, each under its name.
+func ExerciseHolds(t *testing.T, s exportops.Store, c exportops.Checkpoint, name func(string)) {
+	ctx, user, no := t.Context(), exportops.NewID(), func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := exportops.Export{
+		ExportID: exportops.NewID(), UserID: user, Timestamp: c.Now, Format: exportops.CSV, Config: []byte(`{}`), Status: exportops.Queued,
+	}
+	name("")
+	_, err := s.CreateExport(ctx, e)
+	no(err)
+	h := exportops.Hold{Scope: exportops.HoldExport, Subject: e.ExportID, Reason: "r", PlacedBy: "p", PlacedAt: c.Now}
+	name("PlaceHold")
+	_, err = s.PlaceHold(ctx, h, exportops.Locator{})
+	no(err)
+	h.Scope, h.Subject = exportops.HoldUser, user
+	name("PlaceHold of a user")
+	h, err = s.PlaceHold(ctx, h, exportops.Locator{})
+	no(err)
+	name("LastHold")
+	_, err = s.LastHold(ctx)
+	no(err)
+	name("HeldRows")
+	for _, err := range s.HeldRows(ctx, h.ID) {
+		no(err)
+	}
+	name("Holds")
+	_, err = s.Holds(ctx, exportops.HoldFilter{Before: 9})
+	no(err)
+	name("Holds of a user")
+	_, err = s.Holds(ctx, exportops.HoldFilter{Scope: exportops.HoldUser, Subject: user})
+	no(err)
+	name("ReleaseHold")
+	_, err = s.ReleaseHold(ctx, h.ID, "p", c.Now)
+	no(err)
+	name("ForgetHolds")
+	_, err = s.ForgetHolds(ctx, c, c.Now, 9)
+	no(err)
+	name("")
+}
+
+// ExerciseArchives makes every call about archives, each under its name: two rows
+// that are due go through one.
+func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, name func(string)) {
+	ctx := t.Context()
+	no := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	name("")
+	page, _, err := s.LogRows(ctx, exportops.LogSelection{Cut: c.Now}, "", 2)
+	no(err)
+	name("ArchivedRows")
+	rows, err := s.ArchivedRows(ctx, []string{page[0].ID, page[1].ID})
+	no(err)
+	name("BeginArchive")
+	a, err := s.BeginArchive(ctx, c, exportops.Archive{Month: c.Now, Rows: 2}, func(int64) string { return "k" })
+	no(err)
+	members := make([]exportops.ArchiveMember, len(rows))
+	for i := range rows {
+		members[i] = exportops.ArchiveMember{Position: int64(i), RowID: rows[i].ID, Hash: rows[i].Hash()}
+	}
+	name("AddArchiveMembers")
+	no(s.AddArchiveMembers(ctx, c, a.ID, members))
+	name("ArchiveMembers")
+	_, err = s.ArchiveMembers(ctx, a.ID, 0, 10)
+	no(err)
+	name("MoveArchive")
+	for _, to := range []exportops.ArchiveState{exportops.ArchiveWritten, exportops.ArchiveVerified, exportops.ArchiveDeleting} {
+		_, err = s.MoveArchive(ctx, c, a.ID, to, "")
+		no(err)
+	}
+	name("AdoptArchives")
+	_, err = s.AdoptArchives(ctx, c)
+	no(err)
+	name("DeleteArchived")
+	_, err = s.DeleteArchived(ctx, c, a.ID, members, func(exportops.LogRow) bool { return true }, nil)
+	no(err)
+	name("RestoreRows")
+	_, err = s.RestoreRows(ctx, rows, c.Now)
+	no(err)
+	name("Archive")
+	_, err = s.Archive(ctx, a.ID)
+	no(err)
+	for what, f := range map[string]exportops.ArchiveFilter{"": {}, " done": {State: exportops.ArchiveDone}, " before": {Before: 9}} {
+		name("Archives" + what)
+		_, err := s.Archives(ctx, f)
+		no(err)
+	}
+}
