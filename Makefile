@@ -5,6 +5,8 @@ SHELL := /bin/bash
 BIN := $(CURDIR)/.cache/bin
 LINT_VERSION := 2.15.0
 LINT := $(BIN)/golangci-lint
+TESTSUM_VERSION := 1.13.0
+TESTSUM := $(BIN)/gotestsum
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # What the tests run against, and the backends whose conformance must be shown.
@@ -26,10 +28,9 @@ build: ## build ./bin/exportops, one static binary
 demo: build ## the whole life of an export on this machine (ARGS="..." goes to it)
 	./bin/exportops demo $(ARGS)
 
-test: ## every test with the race detector; installs what it needs beside Go
+test: tools ## every test with the race detector; installs what it needs beside Go
 	scripts/setup
-	go vet ./...
-	scripts/servers $(SERVERS) -- $(SHELL) -c 'scripts/backends $(BACKENDS) && go test -race -timeout 30m ./...'
+	scripts/servers $(SERVERS) -- scripts/test $(BACKENDS)
 
 lint: tools ## formatting, imports, static analysis
 	$(LINT) run ./...
@@ -56,3 +57,5 @@ ci: ## what the build server runs
 tools:
 	@$(LINT) version 2>/dev/null | grep -q 'version $(LINT_VERSION) ' || \
 		GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
+	@$(TESTSUM) --version 2>/dev/null | grep -q 'version v$(TESTSUM_VERSION)$$' || \
+		GOBIN=$(BIN) go install gotest.tools/gotestsum@v$(TESTSUM_VERSION)

@@ -4,49 +4,16 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"io/fs"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/internal/schema"
 )
 
 //go:embed migrations/*.sql
 var migrations embed.FS
-
-// migration is a file of migrations, in goose's form.
-type migration struct {
-	version int64
-	name    string
-	up      string
-}
-
-// allMigrations returns the files in their order.
-func allMigrations() ([]migration, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return nil, err
-	}
-	all := make([]migration, 0, len(names))
-	for _, name := range names {
-		text, err := migrations.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		number, _, _ := strings.Cut(strings.TrimPrefix(name, "migrations/"), "_")
-		version, err := strconv.ParseInt(number, 10, 64)
-		_, up, found := strings.Cut(string(text), "-- +goose Up")
-		if err != nil || !found {
-			return nil, fmt.Errorf("%s is no migration", name)
-		}
-		up, _, _ = strings.Cut(up, "-- +goose Down")
-		all = append(all, migration{version, name, up})
-	}
-	return all, nil
-}
 
 // The table of versions is goose's, so that its command can show and undo them.
 const versionTable = `CREATE TABLE exportops.schema_version (
@@ -64,7 +31,7 @@ const migrationWait = time.Minute
 // behind poolers: of several processes the first migrates, and the others find
 // it done. The export logs are left alone; see CreateExportLogs.
 func (s *Store) Migrate(ctx context.Context) error {
-	all, err := allMigrations()
+	steps, err := schema.Read(migrations, "migrations")
 	if err != nil {
 		return err
 	}
@@ -78,16 +45,16 @@ func (s *Store) Migrate(ctx context.Context) error {
 				return err
 			}
 		}
-		for _, m := range all {
-			if m.version <= have {
+		for _, m := range steps {
+			if m.Version <= have {
 				continue
 			}
-			if _, err := tx.Exec(ctx, m.up, pgx.QueryExecModeSimpleProtocol); err != nil {
-				return fmt.Errorf("%s: %w", m.name, err)
+			if _, err := tx.Exec(ctx, m.Up, pgx.QueryExecModeSimpleProtocol); err != nil {
+				return fmt.Errorf("%s: %w", m.Name, err)
 			}
-			_, err := tx.Exec(ctx, `INSERT INTO exportops.schema_version (version_id, is_applied) VALUES ($1, true)`, m.version)
+			_, err := tx.Exec(ctx, `INSERT INTO exportops.schema_version (version_id, is_applied) VALUES ($1, true)`, m.Version)
 			if err != nil {
-				return fmt.Errorf("record %s: %w", m.name, err)
+				return fmt.Errorf("record %s: %w", m.Name, err)
 			}
 		}
 		return nil
@@ -168,11 +135,11 @@ func versionIn(ctx context.Context, tx pgx.Tx) (have int64, err error) {
 
 // SchemaVersion implements exportops.Database.
 func (s *Store) SchemaVersion(ctx context.Context) (have, want int64, err error) {
-	all, err := allMigrations()
+	steps, err := schema.Read(migrations, "migrations")
 	if err != nil {
 		return 0, 0, err
 	}
-	want = all[len(all)-1].version
+	want = schema.Newest(steps)
 	err = s.reading(ctx, func(tx pgx.Tx) error {
 		have, err = versionIn(ctx, tx)
 		return err

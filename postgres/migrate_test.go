@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/exportops/exportops/internal/schema"
 )
 
 func TestMigrate(t *testing.T) {
@@ -77,8 +79,8 @@ func TestMigrateAtOnce(t *testing.T) {
 			must(t, s.reading(t.Context(), func(tx pgx.Tx) error {
 				return tx.QueryRow(t.Context(), `SELECT count(*) FROM exportops.schema_version`).Scan(&applied)
 			}))
-			if files, err := allMigrations(); err != nil || applied != len(files) {
-				t.Fatalf("%d migrations were applied, there are %d: %v", applied, len(files), err)
+			if steps, err := schema.Read(migrations, "migrations"); err != nil || applied != len(steps) {
+				t.Fatalf("%d migrations were applied, there are %d: %v", applied, len(steps), err)
 			}
 		})
 	}
