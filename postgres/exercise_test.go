@@ -152,6 +152,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	name("FailStuck")
 	_, err = s.FailStuck(ctx, c, stuck, "Stuck: x")
 	no(err)
+	storetest.ExerciseUnknown(t, s, c, name)
 	name("ForgetMissing")
 	no(s.ForgetMissing(ctx, c, ids))
 	name("ForgetUnknown")
