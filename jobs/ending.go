@@ -94,6 +94,10 @@ func (r *Runner) announce(e ending, failure string) {
 		r.announceReconcile(e, res, failure)
 		return
 	}
+	if res, ok := e.value.(*exportops.UnknownCleanupResult); ok {
+		r.announceUnknown(e, res, failure)
+		return
+	}
 	if failure == "" {
 		r.Events.Emit(e.done, e.value)
 		return
@@ -151,6 +155,9 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.MetricsAggregate:
 		r.Rolls = &exportops.AggregateResult{}
 		err = json.Unmarshal(run.Result, r.Rolls)
+	case exportops.UnknownCleanup:
+		r.Unknown = &exportops.UnknownCleanupResult{}
+		err = json.Unmarshal(run.Result, r.Unknown)
 	case exportops.Reconcile:
 		r.Recon = &exportops.ReconcileResult{}
 		err = json.Unmarshal(run.Result, r.Recon)
@@ -174,5 +181,8 @@ func (r Result) resume() {
 	}
 	if r.Recon != nil {
 		r.Recon.Resume()
+	}
+	if r.Unknown != nil {
+		r.Unknown.Resume()
 	}
 }

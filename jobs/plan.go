@@ -9,6 +9,11 @@ import (
 
 // planHeader says what a plan of a selection is about.
 func (r *Runner) planHeader(sel exportops.Selection) cleanup.PlanHeader {
+	if sel.Mode == exportops.ByReconcile {
+		return cleanup.PlanHeader{
+			Job: exportops.UnknownCleanup, Mode: sel.Mode, Now: sel.Now, Database: r.Database, Store: r.Files.ID(),
+		}
+	}
 	h := cleanup.PlanHeader{
 		Job: exportops.FileCleanup, Mode: sel.Mode, Now: sel.Now, Database: r.Database, Store: r.Files.ID(),
 	}
