@@ -18,6 +18,8 @@ const (
 	EventReconcileFailed     EventType = "export_reconcile_failed"
 	EventUnknownComplete     EventType = "export_unknown_cleanup_complete"
 	EventUnknownFailed       EventType = "export_unknown_cleanup_failed"
+	EventRetentionApplied    EventType = "export_retention_applied"
+	EventRetentionFailed     EventType = "export_retention_apply_failed"
 	EventFilesMissing        EventType = "export_files_missing"
 )
 

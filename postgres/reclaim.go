@@ -105,7 +105,8 @@ func (s *Store) openClaims(ctx context.Context, tx pgx.Tx, c exportops.Checkpoin
 ) {
 	and, args := ` AND d.mode <> 'unknown'`, []any{}
 	if len(exportIDs) > 0 {
-		and, args = and+` AND d.export_id = ANY($5::uuid[])`, append(args, known(exportIDs))
+		// As texts, or the planner may look for each export by its index.
+		and, args = and+` AND d.export_id::text = ANY($5::text[])`, append(args, known(exportIDs))
 	}
 	found, err := lockOpen(ctx, tx, c, limit, and, args...)
 	if err != nil || len(found) == 0 {

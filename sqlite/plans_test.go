@@ -82,6 +82,7 @@ var mainIndexes = map[string]string{
 	"NamedFiles since":     "export_logs_timestamp",
 	"UnknownFiles by key":  "exportops_unknown_files",
 	"UnknownFiles between": "exportops_unknown_files", "ForgetUnknown": "exportops_unknown_files_ended",
+	"ChangeExpiry": "sqlite_autoindex_export_logs_2",
 	"ClaimUnknown": "exportops_deletions_failed", "ReclaimUnknown": "exportops_deletions_open",
 	"Settle of unknown files": "exportops_unknown_files",
 	"MissingFiles by id":      "exportops_missing_files", "StuckExports": "export_logs_status", "FailStuck": "sqlite_autoindex_export_logs_2",
@@ -145,7 +146,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ReclaimUnknown", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

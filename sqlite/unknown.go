@@ -89,8 +89,8 @@ func recordedUnknown(ctx context.Context, tx *sql.Tx, store, keys string) (map[s
 // heldByKey returns those of the keys that a hold on everything covers, or that
 // hold the id of a held user or export.
 func heldByKey(ctx context.Context, tx *sql.Tx, keys string) (map[string]bool, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT k.value FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM exportops_holds h
-		WHERE h.released_at IS NULL AND instr(lower(k.value), h.subject) > 0)`, keys) // in every key there is "", of a hold on everything
+	rows, err := tx.QueryContext(ctx, `SELECT j.value FROM json_each(?) j WHERE EXISTS (SELECT 1 FROM exportops_holds h
+		WHERE h.released_at IS NULL AND instr(lower(j.value), h.subject) > 0)`, keys) // in every key there is "", of a hold on everything
 	if err != nil {
 		return nil, fmt.Errorf("look for holds: %w", err)
 	}
