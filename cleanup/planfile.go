@@ -43,6 +43,8 @@ func (h PlanHeader) known() bool {
 		return h.Mode == exportops.ByExpiry || h.Mode == exportops.ByAge && h.Cut != nil
 	case exportops.UnknownCleanup:
 		return h.Mode == exportops.ByReconcile && h.Store != ""
+	case exportops.RetentionApply:
+		return h.Policy != ""
 	}
 	return false
 }
@@ -54,10 +56,19 @@ type PlanTotals struct {
 	Keep     int64 `json:"keep"`
 	Bytes    int64 `json:"bytes"`    // of the files to delete, where that is known
 	Complete bool  `json:"complete"` // whether it came to the end of what is due
+
+	// Of a plan of expiries.
+	Earlier   int64 `json:"earlier,omitempty"`
+	Later     int64 `json:"later,omitempty"`
+	Set       int64 `json:"set,omitempty"`
+	Removed   int64 `json:"removed,omitempty"`
+	DueAtOnce int64 `json:"due_at_once,omitempty"` // of these, expiries that are past
 }
 
 // Due returns how much the plan is to deal with.
-func (t PlanTotals) Due() int64 { return t.Delete + t.NoFile }
+func (t PlanTotals) Due() int64 {
+	return t.Delete + t.NoFile + t.Earlier + t.Later + t.Set + t.Removed
+}
 
 // planned is one line of a plan.
 type planned interface{ addTo(t *PlanTotals) }
@@ -162,8 +173,11 @@ func ReadPlan(source io.ReadSeeker) (*Plan, error) {
 
 // decode reads a line as the plan's job has it.
 func (p *Plan) decode(line []byte) (planned, error) {
-	if p.Job == exportops.UnknownCleanup {
+	switch p.Job {
+	case exportops.UnknownCleanup:
 		return decodeLine[UnknownEntry](line)
+	case exportops.RetentionApply:
+		return decodeLine[ExpiryEntry](line)
 	}
 	return decodeLine[PlanEntry](line)
 }

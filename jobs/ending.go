@@ -103,6 +103,11 @@ func (r *Runner) announce(e ending, failure string) {
 		return
 	}
 	switch res := e.value.(type) {
+	case *exportops.ExpiryResult:
+		r.Events.Emit(e.broken, struct {
+			*exportops.ExpiryResult
+			Error string `json:"error"`
+		}{res, failure})
 	case *exportops.FileCleanupResult:
 		r.Events.Emit(e.broken, struct {
 			*exportops.FileCleanupResult
@@ -155,6 +160,9 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.MetricsAggregate:
 		r.Rolls = &exportops.AggregateResult{}
 		err = json.Unmarshal(run.Result, r.Rolls)
+	case exportops.RetentionApply:
+		r.Expiry = &exportops.ExpiryResult{}
+		err = json.Unmarshal(run.Result, r.Expiry)
 	case exportops.UnknownCleanup:
 		r.Unknown = &exportops.UnknownCleanupResult{}
 		err = json.Unmarshal(run.Result, r.Unknown)
@@ -184,5 +192,8 @@ func (r Result) resume() {
 	}
 	if r.Unknown != nil {
 		r.Unknown.Resume()
+	}
+	if r.Expiry != nil {
+		r.Expiry.Resume()
 	}
 }

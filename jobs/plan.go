@@ -23,7 +23,15 @@ func (r *Runner) planHeader(sel exportops.Selection) cleanup.PlanHeader {
 	return h
 }
 
-// refuseStrange refuses a plan of another database or another storage.
+func orNone(policy string) string {
+	if policy == "" {
+		return "none"
+	}
+	return policy
+}
+
+// refuseStrange refuses a plan of another database, another storage or another
+// policy.
 func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 	refuse := func(what, its, ours string) error {
 		return &exportops.Error{
@@ -37,7 +45,9 @@ func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 		return nil
 	case p.Database != r.Database:
 		return refuse("database", p.Database, r.Database)
-	case p.Store != r.Files.ID():
+	case p.Job == exportops.RetentionApply && p.Policy != r.Policy.Hash():
+		return refuse("retention policy", orNone(p.Policy), orNone(r.Policy.Hash()))
+	case p.Store != "" && p.Store != r.Files.ID():
 		return refuse("storage", p.Store, r.Files.ID())
 	}
 	return nil

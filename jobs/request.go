@@ -59,6 +59,7 @@ type Result struct {
 	Erased  *exportops.ErasureResult
 	Recon   *exportops.ReconcileResult
 	Unknown *exportops.UnknownCleanupResult
+	Expiry  *exportops.ExpiryResult
 }
 
 // Answer is how a request ended.
@@ -87,7 +88,7 @@ type params struct {
 
 func (r Request) params(policy *exportops.Policy) json.RawMessage {
 	p := params{RetentionHours: r.RetentionHours, RetentionDays: r.RetentionDays}
-	if r.Job == exportops.LogCleanup {
+	if r.Job == exportops.LogCleanup || r.Job == exportops.RetentionApply {
 		p.Policy = policy.Hash()
 	}
 	if r.UserID != "" {
@@ -150,7 +151,7 @@ func (r Request) Validate() error {
 	}
 	switch r.Job {
 	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile,
-		exportops.UnknownCleanup:
+		exportops.UnknownCleanup, exportops.RetentionApply:
 		return nil
 	case exportops.UserLogCleanup, exportops.EraseUser:
 		_, err := exportops.ParseID("user_id", r.UserID)
@@ -161,11 +162,13 @@ func (r Request) Validate() error {
 
 // planned lists the jobs that can apply a plan.
 func planned(j exportops.Job) bool {
-	return j == exportops.FileCleanup || j == exportops.UnknownCleanup
+	return j == exportops.FileCleanup || needsPlan(j)
 }
 
 // needsPlan lists the jobs that do nothing without one.
-func needsPlan(j exportops.Job) bool { return j == exportops.UnknownCleanup }
+func needsPlan(j exportops.Job) bool {
+	return j == exportops.UnknownCleanup || j == exportops.RetentionApply
+}
 
 func (r Request) validatePlan() error {
 	switch {
