@@ -128,6 +128,8 @@ func progress(r jobs.Result) string {
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Erased.DeletedCount, r.Erased.FailedCount)
 	case r.Rolls != nil:
 		return fmt.Sprintf("%d hours closed", r.Rolls.HoursClosed)
+	case r.Expiry != nil:
+		return fmt.Sprintf("%d expiries changed", r.Expiry.ChangedCount)
 	case r.Unknown != nil:
 		return fmt.Sprintf("%d files deleted, %d failed", r.Unknown.DeletedCount, r.Unknown.FailedCount)
 	case r.Recon != nil:
@@ -149,6 +151,8 @@ func (e *env) showRun(a jobs.Answer) error {
 		return e.show(a.Result.Erased, func() { e.drawErased(a.Result.Erased) })
 	case a.Result.Recon != nil:
 		return e.show(a.Result.Recon, func() { e.drawReconcile(a.Result.Recon) })
+	case a.Result.Expiry != nil:
+		return e.show(a.Result.Expiry, func() { e.drawExpiry(a.Result.Expiry) })
 	case a.Result.Unknown != nil:
 		return e.show(a.Result.Unknown, func() { e.drawUnknown(a.Result.Unknown) })
 	case a.Result.Rolls != nil:
