@@ -16,6 +16,10 @@ const (
 	EventLedgerLinked        EventType = "deletion_ledger_linked"
 	EventReconcileComplete   EventType = "export_reconcile_complete"
 	EventReconcileFailed     EventType = "export_reconcile_failed"
+	EventUnknownComplete     EventType = "export_unknown_cleanup_complete"
+	EventUnknownFailed       EventType = "export_unknown_cleanup_failed"
+	EventRetentionApplied    EventType = "export_retention_applied"
+	EventRetentionFailed     EventType = "export_retention_apply_failed"
 	EventFilesMissing        EventType = "export_files_missing"
 )
 

@@ -142,7 +142,9 @@ func (g *Guards) Refusal(j Job) error {
 	if g.LogRows.Refuses() {
 		why = append(why, g.LogRows.sentence("log rows"))
 	}
-	if len(why) > counted {
+	if len(why) > counted && j == UnknownCleanup {
+		hints = append(hints, "look at what the plan lists")
+	} else if len(why) > counted {
 		hints = append(hints, fmt.Sprintf("look at what is due: exportops run %s --dry-run", j))
 	}
 	if len(why) > counted && j == FileCleanup {

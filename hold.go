@@ -106,8 +106,10 @@ func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error
 	exports, files := map[string]*Deletion{}, map[Location]*Deletion{}
 	for i := range open {
 		d := &open[i]
-		exports[strings.ToLower(d.ExportID)], files[Location{d.Bucket, d.Key}] = d, d
-		if (h.Scope == HoldExport && strings.EqualFold(d.ExportID, h.Subject)) ||
+		if files[Location{d.Bucket, d.Key}] = d; d.ExportID != "" {
+			exports[strings.ToLower(d.ExportID)] = d
+		}
+		if (d.Mode == ByReconcile && strings.Contains(strings.ToLower(d.Key), h.Subject)) || (h.Scope == HoldExport && strings.EqualFold(d.ExportID, h.Subject)) ||
 			(h.Scope == HoldUser && strings.EqualFold(d.UserID, h.Subject)) {
 			return d, nil
 		}
@@ -135,10 +137,14 @@ func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error
 
 // TooLate is the refusal of a hold that came after a claim, or after the deletion.
 func (h Hold) TooLate(d Deletion) error {
+	of := "of export " + d.ExportID
+	if d.Mode == ByReconcile {
+		of = "that no row named, " + quoteShort(d.Key) + ","
+	}
 	e := &Error{
 		Kind: KindConflict,
-		Message: fmt.Sprintf("the hold came too late: the file of export %s is claimed for deletion by run %s since %s, and may be gone already; nothing was held",
-			d.ExportID, d.RunID, d.ClaimedAt),
+		Message: fmt.Sprintf("the hold came too late: the file %s is claimed for deletion by run %s since %s, and may be gone already; nothing was held",
+			of, d.RunID, d.ClaimedAt),
 		Hint: "wait until the run has ended, look at what became of the file, and place the hold again for what is left",
 	}
 	if d.State != DeletionClaimed {

@@ -16,6 +16,9 @@ type DeletionEntry struct {
 // NextStep says in one sentence what becomes of the entry without anybody's
 // doing, or who has to do something.
 func (d Deletion) NextStep() string {
+	if d.Mode == ByReconcile && (d.State == DeletionFailed || d.State == DeletionQuarantined) {
+		return "it is tried again by a plan that lists it: exportops reconcile --plan-out FILE"
+	}
 	switch d.State {
 	case DeletionClaimed:
 		return "its run deletes the file, or the next run finishes what a dead one began"

@@ -151,6 +151,7 @@ type ReconcileStore interface {
 	// as their error, and counts them as failures, in one transaction. It says of
 	// each whether it did.
 	FailStuck(ctx context.Context, c Checkpoint, rows []StuckExport, reason string) ([]bool, error)
+	UnknownStore
 }
 
 // ReconcileCounts is how much a reconciliation found and did.

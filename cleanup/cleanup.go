@@ -24,6 +24,7 @@ type Store interface {
 	exportops.ArchiveStore
 	HoldReader
 	exportops.ReconcileStore
+	exportops.ExpiryStore
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }

@@ -25,69 +25,53 @@ const planVersion = 1
 type PlanHeader struct {
 	Version  int             `json:"exportops_plan"`
 	Job      exportops.Job   `json:"job"`
-	Mode     exportops.Mode  `json:"mode"`
+	Mode     exportops.Mode  `json:"mode,omitempty"`
 	Now      exportops.Time  `json:"now"` // when it was made
-	Cut      *exportops.Time `json:"cut"` // by age: of exports created before
+	Cut      *exportops.Time `json:"cut"` // of exports created, or rows whose timestamp lies, before
 	Database string          `json:"database"`
-	Store    string          `json:"store"`
+	Store    string          `json:"store,omitempty"`
+	Policy   string          `json:"policy,omitempty"` // the hash of what decided, where a policy did
 }
 
-// The things that a plan does about an export.
-const (
-	PlanDelete = "delete"  // its file, and the row expires
-	PlanExpire = "no_file" // the row expires: there is no file
-	PlanKeep   = "keep"
-)
-
-// PlanEntry is what a plan does about one export, and what it saw of it.
-type PlanEntry struct {
-	ExportID  string           `json:"export_id"`
-	Do        string           `json:"do"`
-	Why       string           `json:"why,omitempty"` // where it is kept
-	Key       string           `json:"key,omitempty"`
-	FileURL   *string          `json:"file_url"`
-	ExpiresAt *string          `json:"expires_at"`
-	Status    exportops.Status `json:"status"`
-	Bytes     *int64           `json:"bytes"` // as the row says
+// known reports whether this version can apply a plan like it.
+func (h PlanHeader) known() bool {
+	if h.Version != planVersion {
+		return false
+	}
+	switch h.Job {
+	case exportops.FileCleanup:
+		return h.Mode == exportops.ByExpiry || h.Mode == exportops.ByAge && h.Cut != nil
+	case exportops.UnknownCleanup:
+		return h.Mode == exportops.ByReconcile && h.Store != ""
+	case exportops.RetentionApply:
+		return h.Policy != ""
+	}
+	return false
 }
 
-// same reports whether a row still is what the plan saw.
-func (e PlanEntry) same(c exportops.Candidate) bool {
-	return e.Status == c.Status && same(e.FileURL, c.FileURL) && same(e.ExpiresAt, c.ExpiresAt)
-}
-
-// done reports whether what the plan does about a row was done before.
-func (e PlanEntry) done(c exportops.Candidate) bool {
-	confirmed := e.Do == PlanExpire || c.Prior != nil && c.Prior.State.Confirmed()
-	return confirmed && c.Status == exportops.Expired && e.Status == exportops.Completed &&
-		same(e.FileURL, c.FileURL) && same(e.ExpiresAt, c.ExpiresAt)
-}
-
-// PlanTotals adds a plan up.
+// PlanTotals adds a plan up. What its job has nothing of is zero.
 type PlanTotals struct {
 	Delete   int64 `json:"delete"`
 	NoFile   int64 `json:"no_file"`
 	Keep     int64 `json:"keep"`
-	Bytes    int64 `json:"bytes"`    // of the files to delete, where the row says
+	Bytes    int64 `json:"bytes"`    // of the files to delete, where that is known
 	Complete bool  `json:"complete"` // whether it came to the end of what is due
+
+	// Of a plan of expiries.
+	Earlier   int64 `json:"earlier,omitempty"`
+	Later     int64 `json:"later,omitempty"`
+	Set       int64 `json:"set,omitempty"`
+	Removed   int64 `json:"removed,omitempty"`
+	DueAtOnce int64 `json:"due_at_once,omitempty"` // of these, expiries that are past
 }
 
-// Due returns how many exports the plan is to deal with.
-func (t PlanTotals) Due() int64 { return t.Delete + t.NoFile }
-
-func (t *PlanTotals) add(e PlanEntry) {
-	switch e.Do {
-	case PlanDelete:
-		t.Delete++
-		if e.Bytes != nil {
-			t.Bytes += *e.Bytes
-		}
-	case PlanExpire:
-		t.NoFile++
-	default:
-		t.Keep++
-	}
+// Due returns how much the plan is to deal with.
+func (t PlanTotals) Due() int64 {
+	return t.Delete + t.NoFile + t.Earlier + t.Later + t.Set + t.Removed
 }
+
+// planned is one line of a plan.
+type planned interface{ addTo(t *PlanTotals) }
 
 // planEnd is what follows the entries, but for the hash.
 type planEnd struct {
@@ -122,27 +106,7 @@ func (p *PlanWriter) write(parts ...[]byte) {
 	}
 }
 
-// decided writes what was decided about a page; what is postponed is decided
-// later.
-func (p *PlanWriter) decided(page []exportops.Candidate, decisions []exportops.Decision) {
-	for i, d := range decisions {
-		c := page[i]
-		e := PlanEntry{ExportID: c.ExportID, FileURL: c.FileURL, ExpiresAt: c.ExpiresAt, Status: c.Status, Bytes: c.FileSize}
-		switch {
-		case d.Verdict == exportops.Claim:
-			e.Do, e.Key = PlanDelete, d.Location.Key
-		case d.Verdict == exportops.Expire:
-			e.Do = PlanExpire
-		case d.Verdict == exportops.Postpone, d.Reason == becauseNotDue:
-			continue
-		default:
-			e.Do, e.Why = PlanKeep, d.Reason
-		}
-		p.entry(e)
-	}
-}
-
-func (p *PlanWriter) entry(e PlanEntry) {
+func (p *PlanWriter) entry(e planned) {
 	b, err := json.Marshal(e)
 	if p.err == nil {
 		p.err = err
@@ -151,7 +115,7 @@ func (p *PlanWriter) entry(e PlanEntry) {
 		p.write([]byte(","))
 	}
 	p.open = true
-	p.totals.add(e)
+	e.addTo(&p.totals)
 	p.write([]byte("\n"), b)
 }
 
@@ -190,11 +154,15 @@ type Plan struct {
 func ReadPlan(source io.ReadSeeker) (*Plan, error) {
 	p := &Plan{source: source}
 	var found PlanTotals
-	for e, err := range p.read() {
+	for line, err := range p.read() {
 		if err != nil {
 			return nil, err
 		}
-		found.add(e)
+		e, err := p.decode(line)
+		if err != nil {
+			return nil, err
+		}
+		e.addTo(&found)
 	}
 	found.Complete = p.Totals.Complete
 	if found != p.Totals {
@@ -203,17 +171,43 @@ func ReadPlan(source io.ReadSeeker) (*Plan, error) {
 	return p, nil
 }
 
-// Entries reads the entries again.
-func (p *Plan) Entries() iter.Seq2[PlanEntry, error] {
-	return func(yield func(PlanEntry, error) bool) {
+// decode reads a line as the plan's job has it.
+func (p *Plan) decode(line []byte) (planned, error) {
+	switch p.Job {
+	case exportops.UnknownCleanup:
+		return decodeLine[UnknownEntry](line)
+	case exportops.RetentionApply:
+		return decodeLine[ExpiryEntry](line)
+	}
+	return decodeLine[PlanEntry](line)
+}
+
+func decodeLine[E planned](line []byte) (e E, err error) {
+	if json.Unmarshal(line, &e) != nil {
+		return e, damaged("a line is no entry")
+	}
+	return e, nil
+}
+
+// Entries reads the entries of a plan for files again.
+func (p *Plan) Entries() iter.Seq2[PlanEntry, error] { return entries[PlanEntry](p) }
+
+// entries reads the entries again.
+func entries[E planned](p *Plan) iter.Seq2[E, error] {
+	return func(yield func(E, error) bool) {
+		var none E
 		again := &Plan{source: p.source}
-		for e, err := range again.read() {
-			if !yield(e, err) {
+		for line, err := range again.read() {
+			e := none
+			if err == nil {
+				e, err = decodeLine[E](line)
+			}
+			if !yield(e, err) || err != nil {
 				return
 			}
 		}
 		if again.SHA256 != p.SHA256 {
-			yield(PlanEntry{}, damaged("it was replaced while it was applied"))
+			yield(none, damaged("it was replaced while it was applied"))
 		}
 	}
 }
@@ -221,18 +215,19 @@ func (p *Plan) Entries() iter.Seq2[PlanEntry, error] {
 func damaged(why string) error {
 	return &exportops.Error{
 		Kind: exportops.KindRefused, Field: "plan", Message: "it is not as it was written: " + why,
-		Hint: "make a new one: exportops run file-cleanup --dry-run --plan-out FILE",
+		Hint: "make a new one, with --plan-out FILE",
 	}
 }
 
 // mostLine bounds one line of a plan.
 const mostLine = 16 << 20
 
-// read yields the entries, and fills in the rest of the plan at its ends.
-func (p *Plan) read() iter.Seq2[PlanEntry, error] {
-	return func(yield func(PlanEntry, error) bool) {
+// read yields the lines of the entries, and fills in the rest of the plan at its
+// ends.
+func (p *Plan) read() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
 		if _, err := p.source.Seek(0, io.SeekStart); err != nil {
-			yield(PlanEntry{}, fmt.Errorf("read the plan: %w", err))
+			yield(nil, fmt.Errorf("read the plan: %w", err))
 			return
 		}
 		lines := bufio.NewScanner(p.source)
@@ -248,18 +243,17 @@ func (p *Plan) read() iter.Seq2[PlanEntry, error] {
 		err := p.readHeader(next(), sum)
 		for err == nil {
 			line := next()
+			if line == nil {
+				err = damaged("its end is missing")
+				break
+			}
 			if bytes.Equal(line, []byte("],\n")) {
 				sum.Write(line)
 				err = p.readEnd(next, sum)
 				break
 			}
 			sum.Write(line)
-			var e PlanEntry
-			if json.Unmarshal(bytes.TrimSuffix(bytes.TrimSpace(line), []byte(",")), &e) != nil {
-				err = damaged("a line is no entry")
-				break
-			}
-			if !yield(e, nil) {
+			if !yield(bytes.TrimSuffix(bytes.TrimSpace(line), []byte(",")), nil) {
 				return
 			}
 		}
@@ -267,7 +261,7 @@ func (p *Plan) read() iter.Seq2[PlanEntry, error] {
 			err = fmt.Errorf("read the plan: %w", broken)
 		}
 		if err != nil {
-			yield(PlanEntry{}, err)
+			yield(nil, err)
 		}
 	}
 }
@@ -289,8 +283,7 @@ func (p *Plan) readHeader(line []byte, sum hash.Hash) error {
 	if !ok || json.Unmarshal(append(bytes.Clone(head), '}'), &p.PlanHeader) != nil || p.Version == 0 {
 		return damaged("it does not begin as a plan does")
 	}
-	if p.Version != planVersion || p.Job != exportops.FileCleanup ||
-		(p.Mode != exportops.ByExpiry && (p.Mode != exportops.ByAge || p.Cut == nil)) {
+	if !p.known() {
 		return &exportops.Error{Kind: exportops.KindRefused, Field: "plan", Message: "this version cannot apply a plan of its kind", Hint: "make a new one"}
 	}
 	return nil
@@ -309,16 +302,4 @@ func (p *Plan) readEnd(next func() []byte, sum hash.Hash) error {
 		return damaged("its hash is another")
 	}
 	return nil
-}
-
-// Selection is what the plan was made of. Nothing that became due since is.
-func (p *Plan) Selection(now exportops.Time) exportops.Selection {
-	sel := exportops.Selection{Mode: p.Mode, Now: p.Now}
-	if now.Before(sel.Now.Time) {
-		sel.Now = now
-	}
-	if p.Cut != nil {
-		sel.Cut = *p.Cut
-	}
-	return sel
 }

@@ -69,6 +69,9 @@ func (c *Cleaner) Reconcile(ctx context.Context, w Work, work ReconcileWork, res
 	if err := k.progress(ctx, *res); err != nil {
 		return err
 	}
+	if err := c.closeUnknownClaims(ctx, w, *res); err != nil {
+		return reading(ctx, "", err)
+	}
 	return r.run(ctx)
 }
 

@@ -21,12 +21,12 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.HoldScope]():  values(exportops.HoldScopes...),
 	reflect.TypeFor[exportops.Job](): values(
 		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser,
-		exportops.Reconcile),
+		exportops.Reconcile, exportops.UnknownCleanup, exportops.RetentionApply),
 	reflect.TypeFor[exportops.RunState](): values(
 		exportops.RunRunning, exportops.RunDone, exportops.RunPartial, exportops.RunFailed, exportops.RunSkipped, exportops.RunMissed),
 	reflect.TypeFor[exportops.DeletionState](): values(exportops.DeletionStates...),
 	reflect.TypeFor[exportops.Mode](): values(
-		exportops.ByExpiry, exportops.ByAge, exportops.ByLogCleanup, exportops.ByErasure),
+		exportops.ByExpiry, exportops.ByAge, exportops.ByLogCleanup, exportops.ByErasure, exportops.ByReconcile),
 	reflect.TypeFor[exportops.Trigger](): values(
 		exportops.BySchedule, exportops.ByCatchUp, exportops.ByCron, exportops.ByCommand, exportops.ByAPI),
 }

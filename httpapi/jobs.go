@@ -100,6 +100,10 @@ func (s *server) jobFailed(ctx context.Context, answer jobs.Answer) jobFailed {
 		f.Result = r.Logs
 	case r.Erased != nil:
 		f.Result = r.Erased
+	case r.Expiry != nil:
+		f.Result = r.Expiry
+	case r.Unknown != nil:
+		f.Result = r.Unknown
 	case r.Rolls != nil:
 		f.Result = r.Rolls
 	}

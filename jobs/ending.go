@@ -94,11 +94,20 @@ func (r *Runner) announce(e ending, failure string) {
 		r.announceReconcile(e, res, failure)
 		return
 	}
+	if res, ok := e.value.(*exportops.UnknownCleanupResult); ok {
+		r.announceUnknown(e, res, failure)
+		return
+	}
 	if failure == "" {
 		r.Events.Emit(e.done, e.value)
 		return
 	}
 	switch res := e.value.(type) {
+	case *exportops.ExpiryResult:
+		r.Events.Emit(e.broken, struct {
+			*exportops.ExpiryResult
+			Error string `json:"error"`
+		}{res, failure})
 	case *exportops.FileCleanupResult:
 		r.Events.Emit(e.broken, struct {
 			*exportops.FileCleanupResult
@@ -151,6 +160,12 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.MetricsAggregate:
 		r.Rolls = &exportops.AggregateResult{}
 		err = json.Unmarshal(run.Result, r.Rolls)
+	case exportops.RetentionApply:
+		r.Expiry = &exportops.ExpiryResult{}
+		err = json.Unmarshal(run.Result, r.Expiry)
+	case exportops.UnknownCleanup:
+		r.Unknown = &exportops.UnknownCleanupResult{}
+		err = json.Unmarshal(run.Result, r.Unknown)
 	case exportops.Reconcile:
 		r.Recon = &exportops.ReconcileResult{}
 		err = json.Unmarshal(run.Result, r.Recon)
@@ -174,5 +189,11 @@ func (r Result) resume() {
 	}
 	if r.Recon != nil {
 		r.Recon.Resume()
+	}
+	if r.Unknown != nil {
+		r.Unknown.Resume()
+	}
+	if r.Expiry != nil {
+		r.Expiry.Resume()
 	}
 }

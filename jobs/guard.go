@@ -64,7 +64,8 @@ func (r *Runner) ask(ctx context.Context, req Request, run exportops.Run, known 
 	case run.Forced:
 		g.OverriddenBy = exportops.ByForce
 	case g.Clock != nil:
-	case req.Plan != nil:
+	// Unknown files go by a plan in any case, which so says nothing of itself.
+	case req.Plan != nil && !needsPlan(req.Job):
 		g.OverriddenBy = exportops.ByPlan
 	case known != nil:
 		g.OverriddenBy = known.OverriddenBy
@@ -222,6 +223,8 @@ func (r Result) guards() **exportops.Guards {
 		return &r.Files.Guards
 	case r.Logs != nil:
 		return &r.Logs.Guards
+	case r.Unknown != nil:
+		return &r.Unknown.Guards
 	}
 	return nil
 }
@@ -233,12 +236,14 @@ func (r Result) dealt() [2]int64 {
 		return [2]int64{r.Files.Dealt(), 0}
 	case r.Logs != nil:
 		return [2]int64{r.Logs.FilesDeleted + r.Logs.FilesAbsent, r.Logs.DeletedCount}
+	case r.Unknown != nil:
+		return [2]int64{r.Unknown.DeletedCount + r.Unknown.AlreadyAbsent, 0}
 	}
 	return [2]int64{}
 }
 
 func (r Result) complete() bool {
-	return r.Files != nil && r.Files.Complete || r.Logs != nil && r.Logs.Complete
+	return r.Files != nil && r.Files.Complete || r.Logs != nil && r.Logs.Complete || r.Unknown != nil && r.Unknown.Complete
 }
 
 // value is the one result that is set.
@@ -248,6 +253,8 @@ func (r Result) value() any {
 		return r.Files
 	case r.Logs != nil:
 		return r.Logs
+	case r.Unknown != nil:
+		return r.Unknown
 	}
 	return r.Rolls
 }

@@ -9,6 +9,11 @@ import (
 
 // planHeader says what a plan of a selection is about.
 func (r *Runner) planHeader(sel exportops.Selection) cleanup.PlanHeader {
+	if sel.Mode == exportops.ByReconcile {
+		return cleanup.PlanHeader{
+			Job: exportops.UnknownCleanup, Mode: sel.Mode, Now: sel.Now, Database: r.Database, Store: r.Files.ID(),
+		}
+	}
 	h := cleanup.PlanHeader{
 		Job: exportops.FileCleanup, Mode: sel.Mode, Now: sel.Now, Database: r.Database, Store: r.Files.ID(),
 	}
@@ -18,7 +23,15 @@ func (r *Runner) planHeader(sel exportops.Selection) cleanup.PlanHeader {
 	return h
 }
 
-// refuseStrange refuses a plan of another database or another storage.
+func orNone(policy string) string {
+	if policy == "" {
+		return "none"
+	}
+	return policy
+}
+
+// refuseStrange refuses a plan of another database, another storage or another
+// policy.
 func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 	refuse := func(what, its, ours string) error {
 		return &exportops.Error{
@@ -32,7 +45,9 @@ func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 		return nil
 	case p.Database != r.Database:
 		return refuse("database", p.Database, r.Database)
-	case p.Store != r.Files.ID():
+	case p.Job == exportops.RetentionApply && p.Policy != r.Policy.Hash():
+		return refuse("retention policy", orNone(p.Policy), orNone(r.Policy.Hash()))
+	case p.Store != "" && p.Store != r.Files.ID():
 		return refuse("storage", p.Store, r.Files.ID())
 	}
 	return nil

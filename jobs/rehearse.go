@@ -54,6 +54,16 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		erasedEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Erased: &res}}, err
 	}
+	if req.Job == exportops.RetentionApply {
+		res, err := r.rehearseExpiries(ctx, req, dry)
+		expiryEnding(res).stamp(run, r.at())
+		return Answer{Result: Result{Expiry: res}}, err
+	}
+	if req.Job == exportops.UnknownCleanup {
+		res, err := r.rehearseUnknown(ctx, req, dry)
+		unknownEnding(res).stamp(run, r.at())
+		return Answer{Result: Result{Unknown: res}}, err
+	}
 	if req.Job == exportops.Reconcile {
 		res, err := dry.Reconcile(ctx, reconcileWork(req))
 		reconEnding(&res).stamp(run, r.at())

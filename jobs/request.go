@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"time"
 
@@ -24,10 +25,10 @@ type Request struct {
 	RetentionDays  *int   // LogCleanup: instead of the configured retention; at least 1
 	UserID         string // UserLogCleanup and EraseUser
 
-	// Plan, where set, is what a FileCleanup applies: its files alone, and by the
-	// plan's mode.
+	// Plan, where set, is what the job applies: what it lists alone. Its Job is the
+	// request's.
 	Plan *cleanup.Plan
-	// PlanOut takes the plan of a dry run of FileCleanup.
+	// PlanOut takes the plan of a dry run of a job that can apply one.
 	PlanOut io.Writer
 
 	StuckAfter time.Duration // Reconcile: how long an export may be in progress; 0 for the default
@@ -52,11 +53,13 @@ type Request struct {
 
 // Result is what a job produced: one of the fields is set, by the job.
 type Result struct {
-	Files  *exportops.FileCleanupResult
-	Logs   *exportops.LogCleanupResult
-	Rolls  *exportops.AggregateResult
-	Erased *exportops.ErasureResult
-	Recon  *exportops.ReconcileResult
+	Files   *exportops.FileCleanupResult
+	Logs    *exportops.LogCleanupResult
+	Rolls   *exportops.AggregateResult
+	Erased  *exportops.ErasureResult
+	Recon   *exportops.ReconcileResult
+	Unknown *exportops.UnknownCleanupResult
+	Expiry  *exportops.ExpiryResult
 }
 
 // Answer is how a request ended.
@@ -85,7 +88,7 @@ type params struct {
 
 func (r Request) params(policy *exportops.Policy) json.RawMessage {
 	p := params{RetentionHours: r.RetentionHours, RetentionDays: r.RetentionDays}
-	if r.Job == exportops.LogCleanup {
+	if r.Job == exportops.LogCleanup || r.Job == exportops.RetentionApply {
 		p.Policy = policy.Hash()
 	}
 	if r.UserID != "" {
@@ -110,6 +113,9 @@ func (r Request) lane() string {
 	if r.UserID != "" {
 		return string(r.Job) + ":" + digest(r.UserID)
 	}
+	if r.Job == exportops.UnknownCleanup { // what one records the other goes by
+		return string(exportops.Reconcile)
+	}
 	return string(r.Job)
 }
 
@@ -131,10 +137,11 @@ func (r Request) Validate() error {
 		return exportops.Invalid("retention_days", "%d is more than %d", *r.RetentionDays, maxRetentionDays)
 	case r.RetentionHours != nil && r.Job != exportops.FileCleanup:
 		return exportops.Invalid("retention_hours", "%s does not take it", r.Job)
-	case r.Plan != nil && (r.Job != exportops.FileCleanup || r.RetentionHours != nil || r.DryRun):
-		return exportops.Invalid("plan", "it goes with file-cleanup, says itself what it deletes, and is no dry run")
-	case r.PlanOut != nil && (r.Job != exportops.FileCleanup || !r.DryRun):
-		return exportops.Invalid("plan", "a dry run of file-cleanup makes one, and nothing else does")
+	}
+	if err := r.validatePlan(); err != nil {
+		return err
+	}
+	switch {
 	case r.RetentionDays != nil && r.Job != exportops.LogCleanup:
 		return exportops.Invalid("retention_days", "%s does not take it", r.Job)
 	case r.StuckAfter != 0 && (r.StuckAfter < minStuckAfter || r.Job != exportops.Reconcile):
@@ -143,13 +150,45 @@ func (r Request) Validate() error {
 		return exportops.Invalid("limit_rate", "it goes with reconcile, and is above 0")
 	}
 	switch r.Job {
-	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile:
+	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile,
+		exportops.UnknownCleanup, exportops.RetentionApply:
 		return nil
 	case exportops.UserLogCleanup, exportops.EraseUser:
 		_, err := exportops.ParseID("user_id", r.UserID)
 		return err
 	}
 	return exportops.Invalid("job", "%q is not one of metrics-aggregate, file-cleanup, log-cleanup, reconcile", string(r.Job))
+}
+
+// planned lists the jobs that can apply a plan.
+func planned(j exportops.Job) bool {
+	return j == exportops.FileCleanup || needsPlan(j)
+}
+
+// needsPlan lists the jobs that do nothing without one.
+func needsPlan(j exportops.Job) bool {
+	return j == exportops.UnknownCleanup || j == exportops.RetentionApply
+}
+
+func (r Request) validatePlan() error {
+	switch {
+	case r.Plan != nil && !planned(r.Job):
+		return exportops.Invalid("plan", "%s applies none", r.Job)
+	case r.Plan != nil && (r.RetentionHours != nil || r.RetentionDays != nil || r.DryRun):
+		return exportops.Invalid("plan", "it says itself what is done, and is no dry run")
+	case r.Plan != nil && r.Plan.Job != r.Job:
+		return &exportops.Error{
+			Kind: exportops.KindRefused, Field: "plan", Message: fmt.Sprintf("it is one of %s, and this is %s", r.Plan.Job, r.Job),
+		}
+	case r.PlanOut != nil && (!planned(r.Job) || !r.DryRun):
+		return exportops.Invalid("plan", "a dry run makes one, of a job that can apply it")
+	case r.Plan == nil && needsPlan(r.Job) && !r.DryRun:
+		return &exportops.Error{
+			Kind: exportops.KindInvalid, Field: "plan", Message: fmt.Sprintf("%s does nothing without one", r.Job),
+			Hint: "make one with --plan-out FILE, look at it, and apply it with --plan FILE",
+		}
+	}
+	return nil
 }
 
 // goesOn reports whether a run that its process left goes on in another.

@@ -166,6 +166,10 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 			err = r.forget(ctx, work)
 		}
 		return logsEnding(result.Logs), err
+	case exportops.RetentionApply:
+		return r.changeExpiries(ctx, req, work, result)
+	case exportops.UnknownCleanup:
+		return r.cleanUnknown(ctx, req, run, work, result)
 	case exportops.Reconcile:
 		return r.reconcile(ctx, req, work, result)
 	}

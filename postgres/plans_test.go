@@ -121,7 +121,7 @@ var mainIndexes = map[string]string{
 	"Candidates erasure": "export_logs_user_id", "CountCandidates erasure": "export_logs_user_id",
 	"CandidatesByID": "export_logs_export_id_key", "ClaimFiles": "export_logs_expires_at",
 	"ClaimFiles by id": "export_logs_export_id_key", "Settle": "export_logs_export_id_key",
-	"Reclaim": "deletions_open", "Reclaim by id": "deletions_open", "KeyRows since": "export_logs_timestamp",
+	"Reclaim": "deletions_open", "Reclaim by id": "deletions_open", "ReclaimUnknown": "deletions_open", "KeyRows since": "export_logs_timestamp",
 	"NamedFiles since": "export_logs_timestamp",
 	"StuckExports":     "export_logs_status", "FailStuck": "export_logs_export_id_key",
 	"Deletions open": "deletions_open", "Deletions open before": "deletions_open", "Deletions of an export": "deletions_export",

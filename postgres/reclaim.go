@@ -75,19 +75,14 @@ func reclaim(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, ours, chang
 	return nil
 }
 
-// openClaims locks claims whose holder no longer has them, those that another
+// lockOpen locks claims whose holder no longer has them, those that another
 // replica is about to recover or to settle aside, and reads them under the lock:
-// in between, one may have become somebody's.
-func (s *Store) openClaims(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, limit int, exportIDs []string) (
-	[]exportops.OpenClaim, error,
-) {
-	named, args := ``, []any{c.Now.String(), c.RunID, c.Token, limit}
-	if len(exportIDs) > 0 {
-		named, args = ` AND d.export_id = ANY($5::uuid[])`, append(args, known(exportIDs))
-	}
+// in between, one may have become somebody's. Arguments of the condition begin at
+// $5.
+func lockOpen(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, limit int, and string, args ...any) ([]exportops.Deletion, error) {
 	// The sum keeps the planner on the index of open claims, which are few.
-	rows, err := tx.Query(ctx, `SELECT d.id FROM exportops.deletions d WHERE `+leftOpen+named+`
-		ORDER BY d.id + 0 LIMIT $4 FOR UPDATE OF d SKIP LOCKED`, args...)
+	rows, err := tx.Query(ctx, `SELECT d.id FROM exportops.deletions d WHERE `+leftOpen+and+`
+		ORDER BY d.id + 0 LIMIT $4 FOR UPDATE OF d SKIP LOCKED`, append([]any{c.Now.String(), c.RunID, c.Token, limit}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("find open claims: %w", err)
 	}
@@ -99,6 +94,23 @@ func (s *Store) openClaims(ctx context.Context, tx pgx.Tx, c exportops.Checkpoin
 		WHERE d.id = ANY($4::bigint[]) AND `+leftOpen+` ORDER BY d.id`, c.Now.String(), c.RunID, c.Token, ids))
 	if err != nil {
 		return nil, fmt.Errorf("read open claims: %w", err)
+	}
+	return found, nil
+}
+
+// openClaims locks and reads claims, those on files that no row named aside, with
+// the rows as they are now.
+func (s *Store) openClaims(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, limit int, exportIDs []string) (
+	[]exportops.OpenClaim, error,
+) {
+	and, args := ` AND d.mode <> 'unknown'`, []any{}
+	if len(exportIDs) > 0 {
+		// As texts, or the planner may look for each export by its index.
+		and, args = and+` AND d.export_id::text = ANY($5::text[])`, append(args, known(exportIDs))
+	}
+	found, err := lockOpen(ctx, tx, c, limit, and, args...)
+	if err != nil || len(found) == 0 {
+		return nil, err
 	}
 	open := make([]exportops.OpenClaim, len(found))
 	exports := make([]string, len(found))

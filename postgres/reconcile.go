@@ -58,22 +58,26 @@ func (s *Store) UnknownFiles(ctx context.Context, f exportops.UnknownFilter) (ou
 	q.and(f.To != "", `u.key <= ?`, f.To)
 	q.and(f.State != "", `u.state = ?`, string(f.State))
 	q.and(!f.SeenBefore.IsZero(), `u.last_seen < ?::timestamptz`, f.SeenBefore.String())
-	query, args := q.page(`SELECT u.store, u.key, u.size, u.modified, u.version, u.state, u.first_seen, u.last_seen
+	query, args := q.page(`SELECT `+unknownColumns+`
 		FROM exportops.unknown_files u`, `u.store, u.key`, limit)
 	err = s.reading(ctx, func(tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, query, args...)
 		if err != nil {
 			return err
 		}
-		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (u exportops.UnknownFile, err error) {
-			var modified, from, to time.Time
-			err = row.Scan(&u.Store, &u.Key, &u.Size, &modified, &u.Version, (*string)(&u.State), &from, &to)
-			u.Modified, u.FirstSeen, u.LastSeen = exportops.At(modified), exportops.At(from), exportops.At(to)
-			return u, err
-		})
+		out, err = pgx.CollectRows(rows, scanUnknown)
 		return err
 	})
 	return out, err
+}
+
+const unknownColumns = `u.store, u.key, u.size, u.modified, u.version, u.state, u.first_seen, u.last_seen`
+
+func scanUnknown(row pgx.CollectableRow) (u exportops.UnknownFile, err error) {
+	var modified, from, to time.Time
+	err = row.Scan(&u.Store, &u.Key, &u.Size, &modified, &u.Version, (*string)(&u.State), &from, &to)
+	u.Modified, u.FirstSeen, u.LastSeen = exportops.At(modified), exportops.At(from), exportops.At(to)
+	return u, err
 }
 
 // MissingFiles implements exportops.ReconcileReader.

@@ -155,5 +155,5 @@ func recordOutcomes(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint,
 	if tag.RowsAffected() != int64(n) {
 		return nil, fmt.Errorf("%d of %d entries of the ledger: %w", int64(n)-tag.RowsAffected(), n, exportops.ErrFenced)
 	}
-	return out, nil
+	return out, markGone(ctx, tx, c, settled)
 }

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
@@ -144,6 +145,12 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	no(err)
 	name("FailStuck")
 	_, err = s.FailStuck(ctx, c, stuck, "Stuck: x")
+	no(err)
+	storetest.ExerciseUnknown(t, s, c, name)
+	name("ChangeExpiry")
+	soon, was := ago(-time.Hour), now.String()
+	_, err = s.ChangeExpiry(ctx, c, []exportops.ExpiryChange{{ExportID: ids[0], From: &was, To: &soon}},
+		func([]exportops.ExpiryKept) (json.RawMessage, error) { return nil, nil })
 	no(err)
 	name("ForgetMissing")
 	no(s.ForgetMissing(ctx, c, ids))

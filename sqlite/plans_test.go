@@ -82,7 +82,10 @@ var mainIndexes = map[string]string{
 	"NamedFiles since":     "export_logs_timestamp",
 	"UnknownFiles by key":  "exportops_unknown_files",
 	"UnknownFiles between": "exportops_unknown_files", "ForgetUnknown": "exportops_unknown_files_ended",
-	"MissingFiles by id": "exportops_missing_files", "StuckExports": "export_logs_status", "FailStuck": "sqlite_autoindex_export_logs_2",
+	"ChangeExpiry": "sqlite_autoindex_export_logs_2",
+	"ClaimUnknown": "exportops_deletions_failed", "ReclaimUnknown": "exportops_deletions_open",
+	"Settle of unknown files": "exportops_unknown_files",
+	"MissingFiles by id":      "exportops_missing_files", "StuckExports": "export_logs_status", "FailStuck": "sqlite_autoindex_export_logs_2",
 	"Deletions open": "exportops_deletions_open", "Deletions of an export": "exportops_deletions_export",
 	"Deletions of an export and run": "exportops_deletions_export",
 	"Deletions failed":               "exportops_deletions_failed", "Deletions quarantined": "exportops_deletions_failed",
@@ -143,7 +146,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ReclaimUnknown", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

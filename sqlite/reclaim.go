@@ -65,6 +65,15 @@ func reclaim(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, d *exporto
 	return err
 }
 
+// leftOpen says of an entry d that its claim is open, and neither that of the
+// holder ?1 with the token ?2 nor of one that is alive at ?3.
+const leftOpen = `d.state = 'claimed' AND NOT (d.run_id = ?1 AND d.token = ?2)
+	AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = d.run_id AND r.token = d.token
+		AND r.state = 'running' AND r.lease_until > ?3)
+	AND NOT EXISTS (SELECT 1 FROM exportops_workers w JOIN exportops_runs r ON r.id = w.run_id
+		WHERE w.run_id = d.run_id AND w.token = d.token
+		AND r.state = 'running' AND w.left_at IS NULL AND w.lease_until > ?3)`
+
 // openClaims finds claims whose holder or worker no longer holds them: the run
 // ended or was taken over, or the lease ran out.
 func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, limit int, exportIDs []string) (
@@ -74,16 +83,10 @@ func (s *Store) openClaims(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 	if err != nil {
 		return nil, err
 	}
-	// The plus keeps SQLite on the index of open claims, which are few.
+	// The pluses keep SQLite on the index of open claims, which are few.
 	rows, err := tx.QueryContext(ctx, `
 		SELECT `+deletionColumns+` FROM exportops_deletions d
-		WHERE d.state = 'claimed' AND NOT (d.run_id = ?1 AND d.token = ?2)
-			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = d.run_id AND r.token = d.token
-				AND r.state = 'running' AND r.lease_until > ?3)
-			AND NOT EXISTS (SELECT 1 FROM exportops_workers w JOIN exportops_runs r ON r.id = w.run_id
-				WHERE w.run_id = d.run_id AND w.token = d.token
-				AND r.state = 'running' AND w.left_at IS NULL AND w.lease_until > ?3)
-			AND (?4 = 0 OR +d.export_id IN (SELECT value FROM json_each(?5)))
+		WHERE `+leftOpen+` AND +d.mode <> 'unknown' AND (?4 = 0 OR +d.export_id IN (SELECT value FROM json_each(?5)))
 		ORDER BY +d.id LIMIT ?6`, c.RunID, c.Token, c.Now.String(), len(exportIDs), named, limit)
 	if err != nil {
 		return nil, fmt.Errorf("find open claims: %w", err)

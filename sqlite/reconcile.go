@@ -43,21 +43,27 @@ func (s *Store) UnknownFiles(ctx context.Context, f exportops.UnknownFilter) ([]
 	and(f.State != "", `state = ?`, f.State)
 	and(!f.SeenBefore.IsZero(), `last_seen < ?`, f.SeenBefore.String())
 	rows, err := s.read.QueryContext(ctx, `
-		SELECT store, key, size, modified, version, state, first_seen, last_seen FROM exportops_unknown_files
+		SELECT `+unknownColumns+` FROM exportops_unknown_files
 		WHERE `+strings.Join(where, ` AND `)+` ORDER BY store, key LIMIT ?`, append(args, limit)...)
 	if err != nil {
 		return nil, s.explain(err)
 	}
 	var out []exportops.UnknownFile
 	err = scanAll(rows, func() error {
-		var u exportops.UnknownFile
-		var modified, from, to string
-		err := rows.Scan(&u.Store, &u.Key, &u.Size, &modified, &u.Version, &u.State, &from, &to)
-		u.Modified, u.FirstSeen, u.LastSeen = timeOf(modified), timeOf(from), timeOf(to)
+		u, err := scanUnknown(rows)
 		out = append(out, u)
 		return err
 	})
 	return out, s.explain(err)
+}
+
+const unknownColumns = `store, key, size, modified, version, state, first_seen, last_seen`
+
+func scanUnknown(rows *sql.Rows) (u exportops.UnknownFile, err error) {
+	var modified, from, to string
+	err = rows.Scan(&u.Store, &u.Key, &u.Size, &modified, &u.Version, &u.State, &from, &to)
+	u.Modified, u.FirstSeen, u.LastSeen = timeOf(modified), timeOf(from), timeOf(to)
+	return u, err
 }
 
 // timeOf reads a time that we wrote.

@@ -127,6 +127,9 @@ func (s *Store) recordOutcomes(ctx context.Context, tx *sql.Tx, c exportops.Chec
 		if n, err := res.RowsAffected(); err != nil || n != 1 {
 			return nil, fmt.Errorf("entry %d of the ledger: %w", d.ID, errorOr(err, exportops.ErrFenced))
 		}
+		if err := markGone(ctx, tx, c, d); err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

@@ -101,3 +101,33 @@ func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, n
 		no(err)
 	}
 }
+
+// ExerciseUnknown makes every call about files that no row names and that are
+// deleted, each under its name.
+func ExerciseUnknown(t *testing.T, s exportops.Store, c exportops.Checkpoint, name func(string)) {
+	ctx, no := t.Context(), func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := []exportops.UnknownFile{{Store: "s", Key: "unknown", State: exportops.UnknownQuarantined, FirstSeen: c.Now, LastSeen: c.Now}}
+	name("")
+	no(s.RecordUnknown(ctx, c, files))
+	for _, what := range []string{"", " again"} {
+		name("ClaimUnknown" + what)
+		out, err := s.ClaimUnknown(ctx, c, "b", files)
+		no(err)
+		state := exportops.DeletionFailed
+		if what != "" {
+			state = exportops.DeletionDone
+		}
+		name("Settle of unknown files")
+		_, err = s.Settle(ctx, c, []exportops.Settlement{{Claim: out[0].Claim, State: state}})
+		no(err)
+	}
+	name("ReclaimUnknown")
+	_, err := s.ReclaimUnknown(ctx, c, 9)
+	no(err)
+	name("")
+}

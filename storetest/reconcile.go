@@ -18,6 +18,9 @@ func testReconcile(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("missing_files_are_kept_by_export", func(t *testing.T) { missingFiles(t, open(t)) })
 	t.Run("stuck_exports_are_in_progress_and_old", func(t *testing.T) { stuckExports(t, open(t)) })
 	t.Run("a_stuck_export_fails_and_is_counted", func(t *testing.T) { failStuck(t, open(t)) })
+	t.Run("unknown_files_are_claimed_by_key", func(t *testing.T) { claimUnknown(t, open(t)) })
+	t.Run("claims_on_unknown_files_are_recovered_apart", func(t *testing.T) { reclaimUnknown(t, open(t)) })
+	t.Run("a_hold_keeps_unknown_files_it_is_named_by", func(t *testing.T) { heldUnknown(t, open(t)) })
 	t.Run("whoever_lost_the_run_records_nothing", func(t *testing.T) { reconcileFenced(t, open(t)) })
 }
 
@@ -253,13 +256,15 @@ func reconcileFenced(t *testing.T, f Fixture) {
 	r := Row{Status: "queued"}.Complete(after(noon, -time.Hour))
 	f.Insert(t, r)
 	c := check(fence, noon)
+	_, claim := f.Store.ClaimUnknown(t.Context(), c, "b", []exportops.UnknownFile{unknownFile("k")})
+	_, reclaim := f.Store.ReclaimUnknown(t.Context(), c, 9)
 	_, forget := f.Store.ForgetUnknown(t.Context(), c, noon, 1)
 	_, fail := f.Store.FailStuck(t.Context(), c, stuck(t, f), "x")
 	for name, err := range map[string]error{
 		"RecordUnknown": f.Store.RecordUnknown(t.Context(), c, []exportops.UnknownFile{unknownFile("k")}),
 		"RecordMissing": f.Store.RecordMissing(t.Context(), c, []exportops.MissingFile{{ExportID: r.ExportID, Store: "s", Key: "k"}}),
 		"ForgetMissing": f.Store.ForgetMissing(t.Context(), c, []string{r.ExportID}),
-		"ForgetUnknown": forget, "FailStuck": fail,
+		"ForgetUnknown": forget, "ClaimUnknown": claim, "ReclaimUnknown": reclaim, "FailStuck": fail,
 	} {
 		if !errors.Is(err, exportops.ErrFenced) {
 			t.Errorf("%s: %v, want ErrFenced", name, err)

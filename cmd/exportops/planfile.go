@@ -9,6 +9,7 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/cleanup"
+	"github.com/exportops/exportops/jobs"
 )
 
 // oldPlan is from when on a plan is said to be old.
@@ -25,6 +26,27 @@ func openPlan(name string) (*cleanup.Plan, *os.File, error) {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return p, f, nil
+}
+
+// makePlan runs a dry run that writes its plan to a file.
+func (e *env) makePlan(name string, req jobs.Request) error {
+	return writePlan(name, func(f *os.File) error {
+		req.PlanOut = f
+		return e.runJob(req)
+	})
+}
+
+// applyPlan runs a job that applies the plan of a file.
+func (e *env) applyPlan(name string, req jobs.Request) error {
+	plan, file, err := openPlan(name)
+	if err != nil {
+		return err
+	}
+	if age := time.Since(plan.Now.Time); age > oldPlan {
+		e.stderr.printf("note: the plan is %s old; what was changed since is left alone\n", age.Round(time.Hour))
+	}
+	req.Plan = plan
+	return errors.Join(e.runJob(req), file.Close())
 }
 
 // writePlan lets write fill a file that nobody else may read, because it names

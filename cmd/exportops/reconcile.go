@@ -19,12 +19,18 @@ type reconcileNowCmd struct {
 	LimitRate  int           `name:"limit-rate" placeholder:"N" help:"walk through at most N files a second (10000)"`
 	StuckAfter time.Duration `name:"stuck-after" placeholder:"DURATION" help:"fail exports that are queued or processing for longer (24h)"`
 	Budget     time.Duration `name:"budget" placeholder:"DURATION" help:"stop after this long; the next run goes on there"`
+	PlanOut    string        `name:"plan-out" placeholder:"FILE" help:"write which quarantined files may be deleted, and which are kept and why, to this file; compares nothing"`
+	Plan       string        `name:"plan" placeholder:"FILE" help:"delete the quarantined files that this plan lists, as far as no row names them by now and they have not changed"`
+	Force      bool          `name:"force" help:"with --plan: delete although a guard refuses; this is recorded"`
 }
 
 // Run compares what storage holds with the rows.
 func (c *reconcileNowCmd) Run(e *env) error {
 	if c.Budget < 0 {
 		return &usageError{exportops.Invalid("--budget", "%s is negative", c.Budget)}
+	}
+	if c.PlanOut != "" || c.Plan != "" || c.Force {
+		return c.planned(e)
 	}
 	req := jobs.Request{
 		Job: exportops.Reconcile, Trigger: exportops.ByCommand, DryRun: c.DryRun, Rate: c.LimitRate,
@@ -34,6 +40,40 @@ func (c *reconcileNowCmd) Run(e *env) error {
 		return &usageError{err}
 	}
 	return e.runJob(req)
+}
+
+// planned makes a plan of the quarantined files, or applies one.
+func (c *reconcileNowCmd) planned(e *env) error {
+	if (c.Plan == "") == (c.PlanOut == "") || c.StuckAfter != 0 || c.LimitRate != 0 ||
+		(c.DryRun && c.Plan != "") || (c.Force && c.Plan == "") {
+		return &usageError{exportops.Invalid("--plan", "--plan FILE goes with --force and --budget alone, --plan-out FILE with --dry-run and --budget")}
+	}
+	req := jobs.Request{Job: exportops.UnknownCleanup, Trigger: exportops.ByCommand, Force: c.Force, Budget: c.Budget}
+	if c.PlanOut != "" {
+		req.DryRun = true
+		return e.makePlan(c.PlanOut, req)
+	}
+	return e.applyPlan(c.Plan, req)
+}
+
+func (e *env) drawUnknown(r *exportops.UnknownCleanupResult) {
+	title := "unknown files"
+	if r.DryRun {
+		title += " (dry run: nothing was deleted)"
+	}
+	e.table(title, nil, counts(
+		"listed", r.TotalFound, "deleted", r.DeletedCount, "failed", r.FailedCount, "would be deleted", r.WouldDelete,
+		"already absent", r.AlreadyAbsent, "changed meanwhile", r.Changed, "kept: a row names it", r.KeptNamed,
+		"kept: perhaps of a row that cannot be read", r.KeptUnclear, "kept: held", r.KeptHeld, "kept: claimed", r.KeptClaimed,
+		"kept: may be an archive", r.KeptArchive, "kept: outside the prefix", r.KeptNotOurs, "kept: not quarantined", r.KeptInGrace,
+		"remaining", r.Remaining, "claims of dead runs closed", r.Closed,
+	))
+	e.stdout.printf("%s freed in %s\n", byteSize(float64(r.BytesFreed)), millis(float64(r.DurationMS)))
+	for _, x := range r.Errors {
+		e.stdout.printf("  %s: %s\n", oneLine(x.Key), oneLine(x.Error))
+	}
+	e.drawGuards(r.Guards, r.DryRun)
+	e.drawRest(r.ErrorsTotal-int64(len(r.Errors)), r.Complete)
 }
 
 func (e *env) drawReconcile(r *exportops.ReconcileResult) {

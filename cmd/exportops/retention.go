@@ -12,6 +12,7 @@ import (
 
 type retentionCmd struct {
 	Explain retentionExplainCmd `cmd:"" help:"Say which rule of the retention policy an export falls under, and why."`
+	Apply   retentionApplyCmd   `cmd:"" help:"Give exports that exist the expiry that the policy says, by a plan."`
 	Rows    retentionRowsCmd    `cmd:"" help:"Count the export logs by rule, or list those that match none."`
 }
 
@@ -163,10 +164,7 @@ func (c *retentionRowsCmd) Run(e *env) error {
 	from, cursorErr := base64.RawURLEncoding.DecodeString(c.Cursor)
 	switch {
 	case cfg.Policy == nil:
-		return &usageError{&exportops.Error{
-			Kind: exportops.KindInvalid, Field: "retention", Message: "there is no retention policy",
-			Hint: "write one into exportops.yaml; exportops.example.yaml shows how",
-		}}
+		return &usageError{errNoPolicy}
 	case c.Limit < 1 || c.Limit > exportops.MaxPage:
 		return &usageError{exportops.Invalid("--limit", "%d is not between 1 and %d", c.Limit, exportops.MaxPage)}
 	case cursorErr != nil:

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -76,20 +75,9 @@ func (c *runCmd) Run(e *env) error {
 	}
 	switch {
 	case c.PlanOut != "":
-		return writePlan(c.PlanOut, func(f *os.File) error {
-			req.PlanOut = f
-			return e.runJob(req)
-		})
+		return e.makePlan(c.PlanOut, req)
 	case c.Plan != "":
-		plan, file, err := openPlan(c.Plan)
-		if err != nil {
-			return err
-		}
-		if age := time.Since(plan.Now.Time); age > oldPlan {
-			e.stderr.printf("note: the plan is %s old; what was changed since is left alone\n", age.Round(time.Hour))
-		}
-		req.Plan = plan
-		return errors.Join(e.runJob(req), file.Close())
+		return e.applyPlan(c.Plan, req)
 	}
 	return e.runJob(req)
 }
@@ -140,6 +128,10 @@ func progress(r jobs.Result) string {
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Erased.DeletedCount, r.Erased.FailedCount)
 	case r.Rolls != nil:
 		return fmt.Sprintf("%d hours closed", r.Rolls.HoursClosed)
+	case r.Expiry != nil:
+		return fmt.Sprintf("%d expiries changed", r.Expiry.ChangedCount)
+	case r.Unknown != nil:
+		return fmt.Sprintf("%d files deleted, %d failed", r.Unknown.DeletedCount, r.Unknown.FailedCount)
 	case r.Recon != nil:
 		return fmt.Sprintf("%d files compared", r.Recon.FilesSeen)
 	}
@@ -159,6 +151,10 @@ func (e *env) showRun(a jobs.Answer) error {
 		return e.show(a.Result.Erased, func() { e.drawErased(a.Result.Erased) })
 	case a.Result.Recon != nil:
 		return e.show(a.Result.Recon, func() { e.drawReconcile(a.Result.Recon) })
+	case a.Result.Expiry != nil:
+		return e.show(a.Result.Expiry, func() { e.drawExpiry(a.Result.Expiry) })
+	case a.Result.Unknown != nil:
+		return e.show(a.Result.Unknown, func() { e.drawUnknown(a.Result.Unknown) })
 	case a.Result.Rolls != nil:
 		return e.show(a.Result.Rolls, func() { e.drawRolls(a.Result.Rolls) })
 	}

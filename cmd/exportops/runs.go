@@ -39,7 +39,7 @@ func operator() string {
 
 type runsListCmd struct {
 	ID     string `arg:"" optional:"" name:"run-id" help:"show this one"`
-	Job    string `name:"job" placeholder:"JOB" help:"metrics-aggregate, file-cleanup, log-cleanup, user-log-cleanup, erase-user or reconcile"`
+	Job    string `name:"job" placeholder:"JOB" help:"metrics-aggregate, file-cleanup, log-cleanup, user-log-cleanup, erase-user, reconcile, unknown-cleanup or retention-apply"`
 	State  string `name:"state" placeholder:"STATE" help:"running, done, partial, failed, refused, skipped or missed"`
 	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"at most so many, 1 to 500 (${default})"`
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"go on where the page before ended"`
