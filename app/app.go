@@ -63,6 +63,12 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	if c.RestoredFrom.After(a.now()) {
+		return nil, &exportops.Error{
+			Kind: exportops.KindInvalid, Field: "EXPORTOPS_RESTORED_FROM", Message: "it lies ahead of this machine's clock",
+			Hint: "give the time when the backup was made",
+		}
+	}
 	a.events, err = eventlog.New(o.Events, eventlog.Options{
 		UserIDs: eventlog.UserIDs(c.LogUserIDs), Key: []byte(c.LogUserKey.Reveal()), Clock: a.now,
 	})
@@ -104,6 +110,7 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Jobs = jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
 		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Database: planName(a.Store, c),
+		RestoredFrom: c.RestoredFrom,
 	})
 	return a, nil
 }

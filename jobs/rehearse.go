@@ -13,7 +13,9 @@ import (
 func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) (a Answer, err error) {
 	began := r.Now()
 	run := exportops.Run{StartedAt: exportops.At(began)}
-	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}
+	dry := cleanup.DryRun{
+		Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline, RestoredFrom: r.RestoredFrom,
+	}
 	if r.Archives != nil {
 		dry.Archives = r.Archives
 	}
