@@ -154,6 +154,9 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.Reconcile:
 		r.Recon = &exportops.ReconcileResult{}
 		err = json.Unmarshal(run.Result, r.Recon)
+	case exportops.RegisterArchives:
+		r.Known = &exportops.RegisterResult{}
+		err = json.Unmarshal(run.Result, r.Known)
 	}
 	if err != nil {
 		return Result{}, fmt.Errorf("read the result of run %s: %w", run.ID, err)
@@ -174,5 +177,8 @@ func (r Result) resume() {
 	}
 	if r.Recon != nil {
 		r.Recon.Resume()
+	}
+	if r.Known != nil {
+		r.Known.Resume()
 	}
 }

@@ -87,6 +87,9 @@ func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	if err := req.Validate(); err != nil {
 		return Answer{}, err
 	}
+	if err := r.checkArchives(req); err != nil {
+		return Answer{}, err
+	}
 	began := r.Now()
 	var deadline time.Time
 	if req.Budget > 0 {

@@ -56,6 +56,12 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		erasedEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Erased: &res}}, err
 	}
+	if req.Job == exportops.RegisterArchives {
+		res := exportops.RegisterResult{DryRun: true}
+		err := r.Archives.Register(ctx, nil, func() bool { return !deadline.IsZero() && !r.Now().Before(deadline) }, &res)
+		registerEnding(&res).stamp(run, r.at())
+		return Answer{Result: Result{Known: &res}}, err
+	}
 	if req.Job == exportops.Reconcile {
 		res, err := dry.Reconcile(ctx, reconcileWork(req))
 		reconEnding(&res).stamp(run, r.at())

@@ -57,6 +57,7 @@ type Result struct {
 	Rolls  *exportops.AggregateResult
 	Erased *exportops.ErasureResult
 	Recon  *exportops.ReconcileResult
+	Known  *exportops.RegisterResult
 }
 
 // Answer is how a request ended.
@@ -143,7 +144,7 @@ func (r Request) Validate() error {
 		return exportops.Invalid("limit_rate", "it goes with reconcile, and is above 0")
 	}
 	switch r.Job {
-	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile:
+	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile, exportops.RegisterArchives:
 		return nil
 	case exportops.UserLogCleanup, exportops.EraseUser:
 		_, err := exportops.ParseID("user_id", r.UserID)
