@@ -6,9 +6,9 @@ const RegisterArchives Job = "archive-register"
 
 // RegisterResult is what a registration of archives found and did.
 type RegisterResult struct {
-	Found       int64 `json:"found"`      // archives in storage that no record knows
-	Registered  int64 `json:"registered"` // of them, with all that is known of others
-	Rows        int64 `json:"rows"`       // in those that were registered, or would be
+	Found       int64 `json:"found"`        // archives in storage that no record knows
+	Registered  int64 `json:"registered"`   // of them, with all that is known of others
+	Rows        int64 `json:"rows"`         // in those that were registered, or would be
 	RowsPresent int64 `json:"rows_present"` // of them, in the export logs again
 	LeftTotal   int64 `json:"left_total"`
 	// Left are those that cannot be registered, the first 100 of them.

@@ -30,7 +30,7 @@ type fileRun struct {
 	// older are claimed exports that were created before the backup that the
 	// database was restored from.
 	older map[string]bool
-	pace      pace
+	pace  pace
 }
 
 func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {

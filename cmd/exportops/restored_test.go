@@ -288,10 +288,10 @@ func startOnARestoredBackup(t *testing.T, w backedUp) {
 		}
 	}
 	for query, want := range map[string]int{
-		`SELECT count(*) FROM export_logs WHERE user_id = '` + erasedUserID + `'`:                               0,
+		`SELECT count(*) FROM export_logs WHERE user_id = '` + erasedUserID + `'`:                                   0,
 		`SELECT count(*) FROM export_logs WHERE timestamp < '` + time.Now().Add(-60*day).Format(time.RFC3339) + `'`: 0,
-		`SELECT count(*) FROM export_logs WHERE status = 'expired'`:                                                1,
-		`SELECT count(*) FROM export_logs WHERE status = 'processing'`:                                             1,
+		`SELECT count(*) FROM export_logs WHERE status = 'expired'`:                                                 1,
+		`SELECT count(*) FROM export_logs WHERE status = 'processing'`:                                              1,
 	} {
 		if n := w.count(query); n != want {
 			t.Errorf("%s: %d, want %d", query, n, want)
