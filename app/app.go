@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/archive"
 	"github.com/exportops/exportops/cleanup"
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/eventlog"
@@ -39,13 +40,14 @@ type App struct {
 	Metrics *metrics.Service
 	Jobs    *jobs.Runner
 
-	config  config.Config
-	engine  scheduler.DB
-	events  *eventlog.Log
-	log     *slog.Logger
-	now     func() time.Time
-	version string
-	undo    []func() error // what Close does, last first
+	config   config.Config
+	engine   scheduler.DB
+	events   *eventlog.Log
+	log      *slog.Logger
+	now      func() time.Time
+	version  string
+	archives *archive.Keeper // nil where there is no place for any
+	undo     []func() error  // what Close does, last first
 }
 
 // New opens everything that the settings name. It is KindUnavailable where the
@@ -95,14 +97,15 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	}
 	a.Files = files
 	a.undo = append(a.undo, files.Close)
-	var archives cleanup.Archiver
+	var archives cleanup.Archiver // not of a type of its own, or none would not be nil
 	if c.Archive != nil {
 		objects, err := OpenArchive(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		a.undo = append(a.undo, objects.Close)
-		archives = keeper(a.Store, objects, o.Version)
+		a.archives = keeper(a.Store, objects, o.Version)
+		archives = a.archives
 	}
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
