@@ -8,7 +8,7 @@ import (
 )
 
 // Reconcile is the job that compares the files in storage with the rows that
-// name them; on request only.
+// name them: on request, and by a schedule where one is given.
 const Reconcile Job = "reconcile"
 
 // ByReconcile is the mode of a deletion that no row asked for: of a file that

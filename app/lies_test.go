@@ -100,7 +100,7 @@ func tell(t *testing.T, l lie) {
 	t.Cleanup(w.close)
 	w.fill(honest)
 	var objects exportops.ObjectStore
-	files := exportops.FileStore(w.Files)
+	var files exportops.FileStore = w.Files
 	lying, err := app.OpenArchive(t.Context(), c)
 	w.must(err)
 	t.Cleanup(func() { _ = lying.Close() })
@@ -257,12 +257,13 @@ func (w lied) everyRow() (most int) {
 	times := map[string]int{}
 	rows, err := writer(w.Store).QueryContext(w.t.Context(), `SELECT id FROM export_logs WHERE status = 'failed'`)
 	w.must(err)
+	defer rows.Close()
 	for rows.Next() {
 		var id string
 		w.must(rows.Scan(&id))
 		times[id]++
 	}
-	w.must(errors.Join(rows.Err(), rows.Close()))
+	w.must(rows.Err())
 	for found, err := range w.keeper.Search(w.t.Context(), archive.Query{}) {
 		w.must(err)
 		times[found.ID]++
@@ -405,7 +406,7 @@ func diskLies() []lie {
 			return func() { must(os.Rename(root, root+".away")) }, func() { must(os.Rename(root+".away", root)) }
 		}),
 		onDisk("another_root_that_is_empty", theRoot, lyingFiles{}, lyingObjects{}, func(root string) (func(), func()) {
-			return func() { must(os.Rename(root, root+".away")); must(os.Mkdir(root, 0o755)) }, //nolint:gosec // as the other
+			return func() { must(os.Rename(root, root+".away")); must(os.Mkdir(root, 0o755)) },
 				func() { must(os.Remove(root)); must(os.Rename(root+".away", root)) }
 		}),
 		onDisk("a_truncated_upload", theLogs, lyingFiles{}, lyingObjects{read: half}, nil),

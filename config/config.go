@@ -130,6 +130,10 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 		c.Schedules[job], err = schedule(given[0], given[1])
 		keep(err)
 	}
+	if s.ScheduleReconcile != "off" {
+		c.Schedules[exportops.Reconcile], err = schedule("EXPORTOPS_SCHEDULE_RECONCILE", s.ScheduleReconcile)
+		keep(err)
+	}
 	c.Addr, err = address(s.Addr)
 	keep(err)
 	c.CronSecret = Rotated{s.CronSecret, s.CronSecretPrevious}

@@ -203,7 +203,10 @@ func (d *doctor) storage(cfg config.Config) {
 
 // jobs looks at when each job ran last, and runs next.
 func (d *doctor) jobs(cfg config.Config, store exportops.Database) {
-	for _, job := range exportops.ScheduledJobs {
+	for _, job := range append(exportops.ScheduledJobs[:len(exportops.ScheduledJobs):len(exportops.ScheduledJobs)], exportops.Reconcile) {
+		if cfg.Schedules[job] == "" {
+			continue
+		}
 		check := string(job)
 		last, err := lastRun(d.env.ctx, store, job)
 		if err != nil {
