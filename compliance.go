@@ -14,6 +14,7 @@ import (
 type ReportReader interface {
 	Exports(ctx context.Context, f ExportFilter) (page []Export, next string, err error)
 	DeletionsOf(ctx context.Context, exportIDs []string) ([]Deletion, error)
+	Holds(ctx context.Context, f HoldFilter) ([]Hold, error)
 }
 
 // reportRow is an export with its entries of the ledger, oldest first.
@@ -21,6 +22,7 @@ type reportRow struct {
 	Export
 	entries      []Deletion
 	logRetention time.Duration
+	held         bool // an active hold covers it
 }
 
 // last is the entry that says what became of the file, nil without one.
@@ -70,6 +72,7 @@ var reportColumns = []struct {
 	{"failures", ofEntry(func(d *Deletion) string { return strconv.Itoa(d.Failures) })},
 	{"deletion_error", ofEntry(func(d *Deletion) string { return d.Error })},
 	{"ledger_entry", ofEntry(func(d *Deletion) string { return strconv.FormatInt(d.ID, 10) })},
+	{"held", func(r *reportRow) string { return strconv.FormatBool(r.held) }},
 	{"log_kept_until", func(r *reportRow) string {
 		until := At(r.Timestamp.Add(r.logRetention))
 		return timeCell(&until)
@@ -106,6 +109,10 @@ func WriteReport(ctx context.Context, w io.Writer, s ReportReader, span Span, lo
 	if err := out.Write(record); err != nil {
 		return 0, fmt.Errorf("write the report: %w", err)
 	}
+	held, err := readHeld(ctx, s)
+	if err != nil {
+		return 0, err
+	}
 	f := ExportFilter{From: span.From, To: span.To, Limit: MaxPage}
 	for {
 		page, next, err := s.Exports(ctx, f)
@@ -117,6 +124,7 @@ func WriteReport(ctx context.Context, w io.Writer, s ReportReader, span Span, lo
 			return lines, err
 		}
 		for i := range rows {
+			rows[i].held = held.covers(rows[i].Export)
 			for k, c := range reportColumns {
 				record[k] = harmless(c.cell(&rows[i]))
 			}
@@ -134,6 +142,30 @@ func WriteReport(ctx context.Context, w io.Writer, s ReportReader, span Span, lo
 		return lines, fmt.Errorf("write the report: %w", err)
 	}
 	return lines, nil
+}
+
+// heldNow is what active holds are about.
+type heldNow map[HoldScope]map[string]bool
+
+func readHeld(ctx context.Context, s ReportReader) (heldNow, error) {
+	held := heldNow{HoldExport: {}, HoldUser: {}, HoldAll: {}}
+	f := HoldFilter{Limit: MaxPage}
+	for {
+		page, err := s.Holds(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range page {
+			held[h.Scope][strings.ToLower(h.Subject)], f.Before = true, h.ID
+		}
+		if len(page) < f.Limit {
+			return held, nil
+		}
+	}
+}
+
+func (h heldNow) covers(e Export) bool {
+	return h[HoldAll][""] || h[HoldUser][strings.ToLower(e.UserID)] || h[HoldExport][strings.ToLower(e.ExportID)]
 }
 
 func withEntries(ctx context.Context, s ReportReader, page []Export, logRetention time.Duration) ([]reportRow, error) {

@@ -19,6 +19,14 @@ type reported struct {
 	ledger  []exportops.Deletion
 	asked   exportops.ExportFilter
 	err     error
+	holds   []exportops.Hold
+}
+
+func (r *reported) Holds(_ context.Context, f exportops.HoldFilter) ([]exportops.Hold, error) {
+	if f.All {
+		return nil, errors.New("released holds hold nothing")
+	}
+	return r.holds, nil
 }
 
 func (r *reported) Exports(_ context.Context, f exportops.ExportFilter) ([]exportops.Export, string, error) {
@@ -96,6 +104,24 @@ func TestReport(t *testing.T) {
 			if lines[line][name] != cell {
 				t.Errorf("line %d: %s is %q, want %q", line, name, lines[line][name], cell)
 			}
+		}
+	}
+	for name, c := range map[string]struct {
+		hold exportops.Hold
+		held string
+	}{
+		"an_export":  {exportops.Hold{Scope: exportops.HoldExport, Subject: "E1"}, "-x---"},
+		"a_user":     {exportops.Hold{Scope: exportops.HoldUser, Subject: "u"}, "xxxxx"},
+		"another":    {exportops.Hold{Scope: exportops.HoldUser, Subject: "v"}, "-----"},
+		"everything": {exportops.Hold{Scope: exportops.HoldAll}, "xxxxx"},
+	} {
+		r.holds = []exportops.Hold{c.hold}
+		got := ""
+		for _, line := range readReport(t, r) {
+			got += map[string]string{"true": "x", "false": "-"}[line["held"]]
+		}
+		if got != c.held {
+			t.Errorf("a hold on %s: held is %s, want %s", name, got, c.held)
 		}
 	}
 	r.err = errors.New("no database")

@@ -58,6 +58,10 @@ type Export struct {
 	CreatedAt         Time            `json:"created_at"`
 	UpdatedAt         Time            `json:"updated_at"`
 	DownloadedCount   int64           `json:"downloaded_count"`
+
+	// FileMissingSince is no column: since when a reconciliation misses the file, see
+	// MarkMissing.
+	FileMissingSince *Time `json:"file_missing_since,omitempty"`
 }
 
 // Limits on text that comes from outside, in bytes.

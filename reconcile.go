@@ -3,11 +3,12 @@ package exportops
 import (
 	"context"
 	"iter"
+	"strings"
 	"time"
 )
 
 // Reconcile is the job that compares the files in storage with the rows that
-// name them; on request only.
+// name them: on request, and by a schedule where one is given.
 const Reconcile Job = "reconcile"
 
 // ByReconcile is the mode of a deletion that no row asked for: of a file that
@@ -93,6 +94,48 @@ type MissingFile struct {
 func (m MissingFile) Of(c Candidate) bool {
 	same := func(a, b *string) bool { return a == b || (a != nil && b != nil && *a == *b) }
 	return m.ExportID == c.ExportID && same(m.FileURL, c.FileURL) && same(m.ExpiresAt, c.ExpiresAt)
+}
+
+// MissingReader reads records of missing files.
+type MissingReader interface {
+	MissingFiles(ctx context.Context, f MissingFilter) ([]MissingFile, error)
+}
+
+// MarkMissing says of exports, at most MaxPage of them, since when their file is
+// missing, as far as it was recorded of the row as it is now.
+func MarkMissing(ctx context.Context, r MissingReader, page []Export) error {
+	at := map[string]*Export{}
+	var ids []string
+	for i, e := range page {
+		if e.Status == Completed && e.FileURL != nil {
+			ids, at[strings.ToLower(e.ExportID)] = append(ids, e.ExportID), &page[i]
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	found, err := r.MissingFiles(ctx, MissingFilter{ExportIDs: ids})
+	for _, m := range found {
+		if e := at[strings.ToLower(m.ExportID)]; e != nil && m.about(*e) {
+			e.FileMissingSince = &m.FirstSeen
+		}
+	}
+	return err
+}
+
+// about is Of for a row that was read as a whole.
+func (m MissingFile) about(e Export) bool {
+	if m.FileURL == nil || e.FileURL == nil || *m.FileURL != *e.FileURL {
+		return false
+	}
+	if m.ExpiresAt == nil {
+		return e.ExpiresAt == nil
+	}
+	t, ok := ParseStoredTime(*m.ExpiresAt)
+	if !ok {
+		return e.ExpiresAt == nil // as a text that is no time is read
+	}
+	return e.ExpiresAt != nil && e.ExpiresAt.Equal(t.Time)
 }
 
 // MissingFilter selects records of missing files, by export id.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/archive"
 	"github.com/exportops/exportops/cleanup"
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/eventlog"
@@ -39,13 +40,14 @@ type App struct {
 	Metrics *metrics.Service
 	Jobs    *jobs.Runner
 
-	config  config.Config
-	engine  scheduler.DB
-	events  *eventlog.Log
-	log     *slog.Logger
-	now     func() time.Time
-	version string
-	undo    []func() error // what Close does, last first
+	config   config.Config
+	engine   scheduler.DB
+	events   *eventlog.Log
+	log      *slog.Logger
+	now      func() time.Time
+	version  string
+	archives *archive.Keeper // nil where there is no place for any
+	undo     []func() error  // what Close does, last first
 }
 
 // New opens everything that the settings name. It is KindUnavailable where the
@@ -63,6 +65,12 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 			err = errors.Join(err, a.Close())
 		}
 	}()
+	if c.RestoredFrom.After(a.now()) {
+		return nil, &exportops.Error{
+			Kind: exportops.KindInvalid, Field: "EXPORTOPS_RESTORED_FROM", Message: "it lies ahead of this machine's clock",
+			Hint: "give the time when the backup was made",
+		}
+	}
 	a.events, err = eventlog.New(o.Events, eventlog.Options{
 		UserIDs: eventlog.UserIDs(c.LogUserIDs), Key: []byte(c.LogUserKey.Reveal()), Clock: a.now,
 	})
@@ -89,14 +97,15 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	}
 	a.Files = files
 	a.undo = append(a.undo, files.Close)
-	var archives cleanup.Archiver
+	var archives cleanup.Archiver // not of a type of its own, or none would not be nil
 	if c.Archive != nil {
 		objects, err := OpenArchive(ctx, c)
 		if err != nil {
 			return nil, err
 		}
 		a.undo = append(a.undo, objects.Close)
-		archives = keeper(a.Store, objects, o.Version)
+		a.archives = keeper(a.Store, objects, o.Version)
+		archives = a.archives
 	}
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
@@ -104,6 +113,7 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Jobs = jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
 		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Database: planName(a.Store, c),
+		RestoredFrom: c.RestoredFrom,
 	})
 	return a, nil
 }

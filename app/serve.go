@@ -110,9 +110,17 @@ func (a *App) api(base context.Context, dev bool) httpapi.Options {
 			Read: secret(a.config.Read), Admin: secret(a.config.Admin),
 		},
 		Dev: dev, FileRetention: a.config.FileRetention, LogRetention: a.config.LogRetention,
-		Policy: a.config.Policy,
-		Clock:  a.now, Version: a.version, Logger: a.log, Base: base,
+		Policy: a.config.Policy, Reconciled: a.Store, FilesID: a.Files.ID(), Report: a.Store, Archives: a.Store, Keeper: a.keeper(),
+		Clock: a.now, Version: a.version, Logger: a.log, Base: base,
 	}
+}
+
+// keeper reads archives back; nil where there is no place for any.
+func (a *App) keeper() httpapi.Keeper {
+	if a.archives == nil {
+		return nil
+	}
+	return a.archives
 }
 
 // logs counts old log rows, under the policy where there is one.

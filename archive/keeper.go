@@ -72,7 +72,8 @@ func (k *Keeper) Write(ctx context.Context, next Checkpoints, month exportops.Ti
 	if err != nil {
 		return a, read, left, err
 	}
-	if a, err = k.intend(ctx, next, month, s, members); err != nil {
+	name := func(sequence int64) string { return NameOf(month, sequence, s.SHA256).Key() }
+	if a, err = k.intend(ctx, next, month, s, members, name); err != nil {
 		return a, read, left, err
 	}
 	if _, err = file.Seek(0, io.SeekStart); err == nil {
@@ -130,9 +131,9 @@ func weight(r *exportops.ArchivedRow) int {
 
 // intend records an archive with all of its rows. One that cannot have them is given
 // up at once.
-func (k *Keeper) intend(ctx context.Context, next Checkpoints, month exportops.Time, s Summary, members []exportops.ArchiveMember) (
-	exportops.Archive, error,
-) {
+func (k *Keeper) intend(ctx context.Context, next Checkpoints, month exportops.Time, s Summary, members []exportops.ArchiveMember,
+	name func(sequence int64) string,
+) (exportops.Archive, error) {
 	a := exportops.Archive{
 		Store: k.Objects.ID(), Month: month, Rows: s.Rows, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256[:]),
 	}
@@ -143,7 +144,7 @@ func (k *Keeper) intend(ctx context.Context, next Checkpoints, month exportops.T
 	if err != nil {
 		return a, err
 	}
-	a, err = k.Store.BeginArchive(ctx, cp, a, func(sequence int64) string { return NameOf(month, sequence, s.SHA256).Key() })
+	a, err = k.Store.BeginArchive(ctx, cp, a, name)
 	if err != nil {
 		return a, err
 	}

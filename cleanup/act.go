@@ -80,12 +80,18 @@ func (r *fileRun) delete(ctx context.Context, claims []*exportops.Deletion, guar
 			refs[i].Guard = guards[i]
 		}
 	}
+	spared := r.spare(claims, refs)
 	results, err := r.Files.Delete(ctx, refs)
 	if err != nil {
 		return nil, fmt.Errorf("delete files: %w", err)
 	}
 	if len(results) != len(refs) {
 		return nil, fmt.Errorf("delete files: %s answered for %d of %d files", r.Files.ID(), len(results), len(refs))
+	}
+	for i := range results {
+		if results[i].Removal == exportops.Replaced && spared[claims[i].ExportID] {
+			results[i].Err = errYounger
+		}
 	}
 	return results, nil
 }

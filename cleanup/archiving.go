@@ -23,6 +23,9 @@ type Archiver interface {
 	// Prove reads an archive back. The fault says what is not as it was written; an
 	// error, that this could not be found out.
 	Prove(ctx context.Context, a exportops.Archive) (fault string, err error)
+	// Register records archives that the database does not know, until stop says so;
+	// without next it only looks.
+	Register(ctx context.Context, next func() (exportops.Checkpoint, error), stop func() bool, res *exportops.RegisterResult) error
 }
 
 // ArchiveMeasurer finds out what archives would take, and writes nothing.

@@ -55,6 +55,9 @@ type Cleaner struct {
 	Lease   time.Duration // of the run, renewed with every transaction
 	// Archives keeps log rows before they are deleted; nil where that is off.
 	Archives Archiver
+	// RestoredFrom is the time of the backup that the database was restored from,
+	// while what is younger is not settled; zero otherwise.
+	RestoredFrom exportops.Time
 }
 
 // Work is one run's hold on a cleanup. It ends between two batches, when its

@@ -30,6 +30,8 @@ type DryRun struct {
 	// Most ends it likewise, once more than so much would be deleted; 0 for no
 	// end.
 	Most int64
+	// RestoredFrom is that of the Cleaner.
+	RestoredFrom exportops.Time
 	// Plan, where set, is told each decision about a file.
 	Plan *PlanWriter
 }
@@ -68,7 +70,11 @@ func (d DryRun) CleanFiles(ctx context.Context, sel exportops.Selection) (export
 		if err != nil {
 			return res, err
 		}
-		count(page, plan.decide(page, nil))
+		decisions := plan.decide(page, nil)
+		if err := d.spare(ctx, sel, page, decisions); err != nil {
+			return res, err
+		}
+		count(page, decisions)
 		next = after
 		end := next == "" || d.ended() || d.enough(res.WouldDelete+res.NoFile)
 		if end || len(later) >= postponedAtOnce {
@@ -110,7 +116,11 @@ func (d DryRun) lookExactly(ctx context.Context, plan *planner, part []postponed
 		if err != nil {
 			return err
 		}
-		decided(page, l.decide(page, others))
+		decisions := l.decide(page, others)
+		if err := d.spare(ctx, plan.sel, page, decisions); err != nil {
+			return err
+		}
+		decided(page, decisions)
 	}
 	return nil
 }

@@ -27,7 +27,10 @@ type fileRun struct {
 	// only, where set, are the exports whose claims are recovered.
 	only      []string
 	recovered map[string]*recovered // by export
-	pace      pace
+	// older are claimed exports that were created before the backup that the
+	// database was restored from.
+	older map[string]bool
+	pace  pace
 }
 
 func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {
@@ -35,7 +38,7 @@ func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCl
 	return &fileRun{
 		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
 		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
-		recovered: map[string]*recovered{},
+		recovered: map[string]*recovered{}, older: map[string]bool{},
 	}
 }
 
@@ -199,6 +202,7 @@ func (r *fileRun) carryOut(ctx context.Context, page exportops.ClaimPage) error 
 				continue
 			}
 			claims = append(claims, claim)
+			r.noteAge(c)
 		case exportops.Expire:
 			batch = append(batch, exportops.Settlement{Row: &page.Candidates[i]})
 		case exportops.Refuse:
@@ -228,7 +232,7 @@ func countPassed(res *exportops.FileCleanupResult, c exportops.Candidate, reason
 		res.Shared++
 	case becauseHeld:
 		res.Held++
-	case becauseChanged:
+	case becauseChanged, becauseYounger:
 		res.Changed++
 	}
 }

@@ -16,6 +16,7 @@ const (
 	becauseHeld        = "held"        // a hold covers it, or another row that names its file
 	becauseLiteral     = "literal"     // its key can be read in two ways
 	becauseAlone       = "alone"       // it may be what kills the process
+	becauseYounger     = "younger"     // than the backup that the database was restored from
 	becauseFailed      = "failed"      // it failed in this very run, under a holder that died
 )
 

@@ -37,6 +37,10 @@ type reconciliation struct {
 	deadline time.Time
 	keep     keeper
 	res      *exportops.ReconcileResult
+	// restored says that the database was restored from a backup: a file that no row
+	// names may be of one that is lost, and an export that is in progress may have
+	// ended.
+	restored bool
 
 	started exportops.Time
 	known   *knownKeys
@@ -64,7 +68,7 @@ func (c *Cleaner) Reconcile(ctx context.Context, w Work, work ReconcileWork, res
 	k := &recordKeeper{cleaner: c, work: w}
 	r := &reconciliation{
 		ReconcileWork: work, store: c.Store, files: c.Files, locator: c.Locator, now: c.Now, deadline: w.Deadline,
-		keep: k, res: res,
+		keep: k, res: res, restored: !c.RestoredFrom.IsZero(),
 	}
 	if err := k.progress(ctx, *res); err != nil {
 		return err
@@ -80,7 +84,7 @@ func (d DryRun) Reconcile(ctx context.Context, work ReconcileWork) (exportops.Re
 	res := exportops.ReconcileResult{DryRun: true}
 	r := &reconciliation{
 		ReconcileWork: work, store: d.Store, files: d.Files, locator: d.Locator, now: d.Now, deadline: d.Deadline,
-		keep: nothing{}, res: &res,
+		keep: nothing{}, res: &res, restored: !d.RestoredFrom.IsZero(),
 	}
 	err := r.run(ctx)
 	return res, err

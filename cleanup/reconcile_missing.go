@@ -189,6 +189,9 @@ func (r *reconciliation) lookAgainAtMissing(ctx context.Context) error {
 // failStuck turns exports to failed that have been in progress for too long. It
 // reports whether it came to the end.
 func (r *reconciliation) failStuck(ctx context.Context) (bool, error) {
+	if r.restored {
+		return true, nil
+	}
 	const atOnce = 200
 	cut := exportops.At(r.started.Add(-r.StuckAfter))
 	for after := exportops.Cursor(""); ; {

@@ -120,7 +120,11 @@ func (r *reconciliation) recordUnknown(ctx context.Context, found []exportops.Wa
 			r.res.FilesKnown++
 			continue
 		}
-		records = append(records, was[f.Key].Found(r.files.ID(), f, !r.known.unclear(f.Key), r.at()))
+		old := was[f.Key]
+		if r.restored { // its grace begins when that is settled
+			old = exportops.UnknownFile{}
+		}
+		records = append(records, old.Found(r.files.ID(), f, !r.restored && !r.known.unclear(f.Key), r.at()))
 	}
 	if records, err = r.reallyThere(ctx, records, was); err != nil {
 		return err

@@ -34,6 +34,10 @@ type Config struct {
 	LogRetention  time.Duration
 	Policy        *exportops.Policy // nil where there is none
 
+	// RestoredFrom is the time of the backup that the database was restored from;
+	// zero where it was not, or where everything is settled.
+	RestoredFrom exportops.Time
+
 	Scheduler bool
 	Schedules map[exportops.Job]string // five-field cron expressions, in UTC
 
@@ -112,6 +116,8 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 	c.Policy = policy
 	c.FileRetention, c.LogRetention, err = s.retentions(policy)
 	keep(err)
+	c.RestoredFrom, err = restoredFrom(s.RestoredFrom)
+	keep(err)
 	scheduler, err := oneOf("EXPORTOPS_SCHEDULER", s.Scheduler, "on", "off")
 	keep(err)
 	c.Scheduler = scheduler == "on"
@@ -122,6 +128,10 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 		exportops.LogCleanup:       {"EXPORTOPS_SCHEDULE_LOGS", s.ScheduleLogs},
 	} {
 		c.Schedules[job], err = schedule(given[0], given[1])
+		keep(err)
+	}
+	if s.ScheduleReconcile != "off" {
+		c.Schedules[exportops.Reconcile], err = schedule("EXPORTOPS_SCHEDULE_RECONCILE", s.ScheduleReconcile)
 		keep(err)
 	}
 	c.Addr, err = address(s.Addr)

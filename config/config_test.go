@@ -55,6 +55,12 @@ func TestValuesAreRead(t *testing.T) {
 	}{
 		"absolute database": {func(s *config.Settings) { s.DatabaseURL = "sqlite:///srv/my%20db.sqlite" }, func(c config.Config) any { return c.DatabasePath }, "/srv/my db.sqlite"},
 		"absolute folder":   {func(s *config.Settings) { s.StorageURL = "file:///srv/files/" }, func(c config.Config) any { return c.Storage }, config.Storage{Root: "/srv/files", Bucket: "exports"}},
+		"restored from": {
+			func(s *config.Settings) { s.RestoredFrom = "2026-01-31T13:00:00+01:00" }, func(c config.Config) any { return c.RestoredFrom.String() }, "2026-01-31T12:00:00.000Z",
+		},
+		"a schedule of reconcile": {
+			func(s *config.Settings) { s.ScheduleReconcile = "0 4 * * 0" }, func(c config.Config) any { return c.Schedules[exportops.Reconcile] }, "0 4 * * 0",
+		},
 		"bucket and prefix": {func(s *config.Settings) { s.StorageURL = "file:///srv?bucket=b&prefix=x/y" }, func(c config.Config) any { return c.Storage }, config.Storage{Root: "/srv", Bucket: "b", Prefix: "x/y/"}},
 		"database server": {
 			func(s *config.Settings) { s.DatabaseURL, s.DBPoolSize = "postgres://u:p@h/d?sslmode=require", "20" }, func(c config.Config) any { return c.Postgres },
@@ -159,6 +165,8 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"below a day":                 {func(s *config.Settings) { s.LogRetention = "23h" }, "EXPORT_LOG_RETENTION", "out of range"},
 		"beyond a century":            {func(s *config.Settings) { s.LogRetention = "999999d" }, "EXPORT_LOG_RETENTION", "out of range"},
 		"overflow":                    {func(s *config.Settings) { s.LogRetention = "9999999d" }, "EXPORT_LOG_RETENTION", "not a duration"},
+		"schedule of reconcile":       {func(s *config.Settings) { s.ScheduleReconcile = "never" }, "EXPORTOPS_SCHEDULE_RECONCILE", "five fields"},
+		"restored from":               {func(s *config.Settings) { s.RestoredFrom = "yesterday" }, "EXPORTOPS_RESTORED_FROM", "2026-01-31T12:00:00Z"},
 		"scheduler":                   {func(s *config.Settings) { s.Scheduler = "yes" }, "EXPORTOPS_SCHEDULER", "on or off"},
 		"six fields":                  {func(s *config.Settings) { s.ScheduleLogs = "0 0 3 1 * *" }, "EXPORTOPS_SCHEDULE_LOGS", "not a cron expression"},
 		"zone":                        {func(s *config.Settings) { s.ScheduleLogs = "TZ=Asia/Tokyo 0 3 1 * *" }, "EXPORTOPS_SCHEDULE_LOGS", "five fields"},

@@ -30,10 +30,14 @@ type Settings struct {
 	FileRetention string `name:"file-retention" env:"EXPORT_FILE_RETENTION" placeholder:"DURATION" group:"settings" help:"expiry of an export that is completed without one, and the default of cleanup by age (24h); not beside a retention policy"`
 	LogRetention  string `name:"log-retention" env:"EXPORT_LOG_RETENTION" placeholder:"DURATION" group:"settings" help:"how long log rows are kept (30d); not beside a retention policy"`
 
+	RestoredFrom string `name:"restored-from" env:"EXPORTOPS_RESTORED_FROM" placeholder:"TIME" group:"settings" help:"the database was restored from a backup of this time: what is younger is left alone, see docs/restored-backup.md"`
+
 	Scheduler       string `name:"scheduler" env:"EXPORTOPS_SCHEDULER" default:"on" placeholder:"on|off" group:"settings" help:"off where an external cron calls the endpoints (${default})"`
 	ScheduleMetrics string `name:"schedule-metrics" env:"EXPORTOPS_SCHEDULE_METRICS" default:"0 * * * *" placeholder:"CRON" group:"settings" help:"of metrics-aggregate, in UTC (${default})"`
 	ScheduleFiles   string `name:"schedule-files" env:"EXPORTOPS_SCHEDULE_FILES" default:"0 2 * * *" placeholder:"CRON" group:"settings" help:"of file-cleanup, in UTC (${default})"`
 	ScheduleLogs    string `name:"schedule-logs" env:"EXPORTOPS_SCHEDULE_LOGS" default:"0 3 1 * *" placeholder:"CRON" group:"settings" help:"of log-cleanup, in UTC (${default})"`
+
+	ScheduleReconcile string `name:"schedule-reconcile" env:"EXPORTOPS_SCHEDULE_RECONCILE" default:"off" placeholder:"CRON|off" group:"settings" help:"of reconcile, in UTC: it reads the names of all files (${default})"`
 
 	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
 

@@ -43,6 +43,17 @@ func localPath(name, given, rest, hint string) (string, error) {
 	return abs, nil
 }
 
+func restoredFrom(s string) (exportops.Time, error) {
+	if s == "" {
+		return exportops.Time{}, nil
+	}
+	t, err := exportops.ParseTime(s)
+	if err != nil {
+		return t, invalid("EXPORTOPS_RESTORED_FROM", fmt.Sprintf("%q is no time", s), "use the time of the backup, such as 2026-01-31T12:00:00Z")
+	}
+	return t, nil
+}
+
 func keyPrefix(s string) (string, error) {
 	if s == "" {
 		return "", nil

@@ -21,9 +21,12 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.HoldScope]():  values(exportops.HoldScopes...),
 	reflect.TypeFor[exportops.Job](): values(
 		exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.UserLogCleanup, exportops.EraseUser,
-		exportops.Reconcile, exportops.UnknownCleanup, exportops.RetentionApply),
+		exportops.Reconcile, exportops.UnknownCleanup, exportops.RetentionApply, exportops.RegisterArchives),
 	reflect.TypeFor[exportops.RunState](): values(
 		exportops.RunRunning, exportops.RunDone, exportops.RunPartial, exportops.RunFailed, exportops.RunSkipped, exportops.RunMissed),
+	reflect.TypeFor[exportops.ArchiveState](): values(exportops.ArchiveStates...),
+	reflect.TypeFor[exportops.UnknownState](): values(
+		exportops.UnknownSeen, exportops.UnknownQuarantined, exportops.UnknownAdopted, exportops.UnknownGone),
 	reflect.TypeFor[exportops.DeletionState](): values(exportops.DeletionStates...),
 	reflect.TypeFor[exportops.Mode](): values(
 		exportops.ByExpiry, exportops.ByAge, exportops.ByLogCleanup, exportops.ByErasure, exportops.ByReconcile),
@@ -115,6 +118,7 @@ var descriptions = map[string]string{
 	"Export.expires_at":                         "When the file may be deleted; null means never",
 	"Export.error_message":                      "Set when failed; by habit ErrorType: detail",
 	"Export.downloaded_count":                   "0 where the table does not count downloads",
+	"Export.file_missing_since":                 "When storage was first found not to have the file; left out where it has it, as far as is known",
 	"Hold.id":                                   "A later hold has a greater one",
 	"Hold.subject":                              "An export, a user, or empty for all",
 	"Hold.released_at":                          "null while it is active",

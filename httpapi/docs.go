@@ -60,5 +60,4 @@ func (s *server) serveStatic(route, mediaType, policy string, content []byte) {
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	})
-	s.mux.HandleFunc(route, s.methodNotAllowed("GET, HEAD"))
 }

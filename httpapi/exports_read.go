@@ -57,7 +57,12 @@ func (s *server) export(ctx context.Context, in *exportPath) (*exportBody, error
 		return nil, err
 	}
 	e, err := s.Exports.Export(ctx, id)
-	return &exportBody{e}, err
+	if err != nil {
+		return nil, err
+	}
+	one := []exportops.Export{e}
+	err = exportops.MarkMissing(ctx, s.Reconciled, one)
+	return &exportBody{one[0]}, err
 }
 
 type exportBody struct{ Body exportops.Export }
@@ -76,6 +81,9 @@ func (s *server) exports(ctx context.Context, in *exportsInput) (*exportsOutput,
 	list, next, err := s.Exports.Exports(ctx, f)
 	if err != nil {
 		return nil, inQuery(err)
+	}
+	if err := exportops.MarkMissing(ctx, s.Reconciled, list); err != nil {
+		return nil, err
 	}
 	out := &exportsOutput{}
 	out.Body.Exports, out.Body.NextCursor = orEmpty(list), next

@@ -63,7 +63,7 @@ type Jobs interface {
 // DefaultBudget is how long a job may work within one request.
 const DefaultBudget = 50 * time.Second
 
-// Options is what the API is made of. The first nine fields are required.
+// Options is what the API is made of. What is above Keeper is required, and so is Ready.
 type Options struct {
 	Metrics  Metrics
 	Exports  exportops.ExportStore
@@ -74,6 +74,13 @@ type Options struct {
 	Holds    Holds
 	// Deletions is the ledger.
 	Deletions Deletions
+	// Reconciled is what reconciliations found, in the storage that FilesID names.
+	Reconciled Reconciled
+	FilesID    string
+	Report     exportops.ReportReader
+	Archives   Archives
+	// Keeper reads archives back; nil where there is no place for any.
+	Keeper Keeper
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
 	Ready func(context.Context) error
@@ -110,7 +117,7 @@ type server struct {
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
 	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Deletions == nil ||
-		o.Erasures == nil || o.Ready == nil {
+		o.Erasures == nil || o.Reconciled == nil || o.Report == nil || o.Archives == nil || o.Ready == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -124,7 +131,6 @@ func New(o Options) (http.Handler, error) {
 	if err := s.serveDescription(); err != nil {
 		return nil, err
 	}
-	s.refuseOtherMethods()
 	s.mux.HandleFunc("/", s.notFound)
 	return s, nil
 }
@@ -162,6 +168,9 @@ func (s *server) routes() {
 	s.deletionRoutes()
 	s.userRoutes()
 	s.holdRoutes()
+	s.reconcileRoutes()
+	s.reportRoutes()
+	s.archiveRoutes()
 	s.healthRoutes()
 }
 

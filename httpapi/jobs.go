@@ -106,6 +106,8 @@ func (s *server) jobFailed(ctx context.Context, answer jobs.Answer) jobFailed {
 		f.Result = r.Unknown
 	case r.Rolls != nil:
 		f.Result = r.Rolls
+	case r.Recon != nil:
+		f.Result = r.Recon
 	}
 	return f
 }

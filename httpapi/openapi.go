@@ -13,13 +13,14 @@ import (
 
 // The groups of operations.
 const (
-	tagCron    = "cron"
-	tagMetrics = "metrics"
-	tagExports = "exports"
-	tagRuns    = "runs"
-	tagUsers   = "users"
-	tagHolds   = "holds"
-	tagHealth  = "health"
+	tagCron     = "cron"
+	tagMetrics  = "metrics"
+	tagExports  = "exports"
+	tagRuns     = "runs"
+	tagUsers    = "users"
+	tagHolds    = "holds"
+	tagArchives = "archives"
+	tagHealth   = "health"
 )
 
 const schemaPrefix = "#/components/schemas/"
@@ -51,6 +52,7 @@ func (s *server) apiConfig() huma.Config {
 				{Name: tagRuns, Description: "What the jobs did and would do."},
 				{Name: tagUsers, Description: "What concerns one person."},
 				{Name: tagHolds, Description: "Legal holds: what must not be deleted."},
+				{Name: tagArchives, Description: "Archived log rows: where they are, and whether they are as they were written."},
 				{Name: tagHealth, Description: "For load balancers and supervisors; no credential is needed."},
 			},
 		},

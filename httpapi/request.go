@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
-	"slices"
 	"strings"
 )
 
@@ -74,6 +73,10 @@ func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		s.notFound(c.w, c.r) // the mux would redirect, which no caller of an API expects
 		return
 	}
+	if r.Method == http.MethodHead && strings.HasPrefix(r.URL.Path, "/api/") {
+		s.notFound(c.w, c.r)
+		return
+	}
 	s.mux.ServeHTTP(c.w, c.r)
 }
 
@@ -95,46 +98,35 @@ func (s *server) answerPanic(c *call, v any) {
 	s.newProblem(c, http.StatusInternalServerError, internalDetail).write(c.w)
 }
 
+// notFound answers where there is no route, or none for the method.
 func (s *server) notFound(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == path.Clean(r.URL.Path) {
+		if allow := strings.Join(s.allowed(r), ", "); allow != "" {
+			w.Header().Set("Allow", allow)
+			s.newProblem(callOf(r.Context()), http.StatusMethodNotAllowed, "this route takes "+allow).write(w)
+			return
+		}
+	}
 	p := s.newProblem(callOf(r.Context()), http.StatusNotFound, "there is no such route")
 	p.Hint = "the routes are described at /docs and in /openapi.json"
 	p.write(w)
 }
 
-// refuseOtherMethods answers 405 for methods that a route does not have. GET
-// would take HEAD along, which under /api must not act.
-func (s *server) refuseOtherMethods() {
-	for route, item := range s.api.OpenAPI().Paths {
-		var allow []string
-		if item.Get != nil {
-			allow = append(allow, http.MethodGet)
+// allowed returns the methods that a path takes. GET would take HEAD along, which
+// under /api must not act.
+func (s *server) allowed(r *http.Request) (allow []string) {
+	for _, method := range []string{http.MethodDelete, http.MethodGet, http.MethodPatch, http.MethodPost} {
+		with := *r // nothing is written to it
+		with.Method = method
+		_, pattern := s.mux.Handler(&with)
+		if !strings.HasPrefix(pattern, method+" ") {
+			continue
 		}
-		if item.Post != nil {
-			allow = append(allow, http.MethodPost)
-		}
-		if item.Patch != nil {
-			allow = append(allow, http.MethodPatch)
-		}
-		if item.Delete != nil {
-			allow = append(allow, http.MethodDelete)
-		}
-		if !strings.HasPrefix(route, "/api/") {
+		if allow = append(allow, method); method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/api/") {
 			allow = append(allow, http.MethodHead)
 		}
-		slices.Sort(allow)
-		refuse := s.methodNotAllowed(strings.Join(allow, ", "))
-		s.mux.HandleFunc(route, refuse)
-		if item.Get != nil && strings.HasPrefix(route, "/api/") {
-			s.mux.HandleFunc(http.MethodHead+" "+route, refuse)
-		}
 	}
-}
-
-func (s *server) methodNotAllowed(allow string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", allow)
-		s.newProblem(callOf(r.Context()), http.StatusMethodNotAllowed, "this route takes "+allow).write(w)
-	}
+	return allow
 }
 
 // gone reports whether err only says that the caller hung up.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -124,6 +125,9 @@ func succeed(_ context.Context, r jobs.Request) (jobs.Answer, error) {
 			TotalFound: 7, DeletedCount: 7, Errors: []exportops.LogError{}, Complete: true,
 			DryRun: r.DryRun, RunID: runID, DurationMS: 12, Timestamp: noon,
 		}
+	case exportops.Reconcile:
+		a.Result.Recon = &exportops.ReconcileResult{Complete: true, DryRun: r.DryRun, RunID: runID, Timestamp: noon, BeganAt: noon}
+		a.Result.Recon.Fill()
 	case exportops.MetricsAggregate:
 		a.Result.Rolls = &exportops.AggregateResult{
 			Metrics:     exportops.Summary{Period: exportops.Hourly, PeriodStart: exportops.At(noon.Add(-time.Hour)), PeriodEnd: noon},
@@ -143,6 +147,12 @@ type stub struct {
 	cancel func(id, by string) (exportops.Run, error)
 	retry  func(ids []int64, by string) ([]int64, error)
 	ledger func(f exportops.DeletionFilter) ([]exportops.Deletion, error)
+
+	list     func(f exportops.ExportFilter) ([]exportops.Export, string, error)
+	unknown  func(f exportops.UnknownFilter) ([]exportops.UnknownFile, error)
+	missing  func(f exportops.MissingFilter) ([]exportops.MissingFile, error)
+	archives func(f exportops.ArchiveFilter) ([]exportops.Archive, error)
+	days     []exportops.ChainDay
 }
 
 func (s stub) CancelRun(_ context.Context, id, by string, _ exportops.Time) (exportops.Run, error) {
@@ -156,6 +166,51 @@ func (s stub) RetryDeletions(_ context.Context, ids []int64, by string, _ export
 func (s stub) Deletions(_ context.Context, f exportops.DeletionFilter) ([]exportops.Deletion, error) {
 	return s.ledger(f)
 }
+
+func (s stub) DeletionsOf(context.Context, []string) ([]exportops.Deletion, error) { return nil, nil }
+
+func (s stub) Holds(context.Context, exportops.HoldFilter) ([]exportops.Hold, error) { return nil, nil }
+
+func (s stub) Exports(_ context.Context, f exportops.ExportFilter) ([]exportops.Export, string, error) {
+	if s.list == nil {
+		return nil, "", nil
+	}
+	return s.list(f)
+}
+
+func (s stub) UnknownFiles(_ context.Context, f exportops.UnknownFilter) ([]exportops.UnknownFile, error) {
+	return s.unknown(f)
+}
+
+func (s stub) MissingFiles(_ context.Context, f exportops.MissingFilter) ([]exportops.MissingFile, error) {
+	if s.missing == nil {
+		return nil, nil
+	}
+	return s.missing(f)
+}
+
+func (s stub) Archive(_ context.Context, id int64) (exportops.Archive, error) {
+	page, err := s.archives(exportops.ArchiveFilter{Before: id + 1, Limit: 1})
+	if err == nil && (len(page) == 0 || page[0].ID != id) {
+		err = exportops.NoArchive(id)
+	}
+	if err != nil {
+		return exportops.Archive{}, err
+	}
+	return page[0], nil
+}
+
+func (s stub) Archives(_ context.Context, f exportops.ArchiveFilter) ([]exportops.Archive, error) {
+	return s.archives(f)
+}
+
+func (s stub) ChainDays(context.Context) ([]exportops.ChainDay, error) { return s.days, nil }
+
+func (s stub) ChainLinks(context.Context, string) iter.Seq2[exportops.ChainLink, error] {
+	return func(func(exportops.ChainLink, error) bool) {}
+}
+
+func (s stub) Unchained(context.Context) (int64, error) { return 0, nil }
 
 func (s stub) Run(_ context.Context, id string) (exportops.Run, error) { return s.run(id) }
 func (s stub) Runs(_ context.Context, f exportops.RunFilter) ([]exportops.Run, string, error) {
@@ -178,6 +233,7 @@ func (s stub) CreateExport(_ context.Context, e exportops.Export) (exportops.Exp
 func options() httpapi.Options {
 	return httpapi.Options{
 		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Holds: &fakeHolds{}, Jobs: &fakeJobs{run: succeed}, Deletions: stub{},
+		Reconciled: stub{}, FilesID: "file:///srv", Report: stub{}, Archives: stub{},
 		Ready: func(context.Context) error { return nil },
 		Secrets: httpapi.Secrets{
 			Cron: httpapi.Secret{Current: cronSecret}, Ingest: httpapi.Secret{Current: ingestToken},

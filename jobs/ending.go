@@ -169,6 +169,9 @@ func resultOf(run exportops.Run) (r Result, err error) {
 	case exportops.Reconcile:
 		r.Recon = &exportops.ReconcileResult{}
 		err = json.Unmarshal(run.Result, r.Recon)
+	case exportops.RegisterArchives:
+		r.Known = &exportops.RegisterResult{}
+		err = json.Unmarshal(run.Result, r.Known)
 	}
 	if err != nil {
 		return Result{}, fmt.Errorf("read the result of run %s: %w", run.ID, err)
@@ -195,5 +198,8 @@ func (r Result) resume() {
 	}
 	if r.Expiry != nil {
 		r.Expiry.Resume()
+	}
+	if r.Known != nil {
+		r.Known.Resume()
 	}
 }

@@ -21,8 +21,8 @@ type Store interface {
 	exportops.GuardStore
 }
 
-// Options is what a Runner works with. Every field is required, but for Policy
-// and the last two.
+// Options is what a Runner works with. Every field is required, but for those from
+// Policy on.
 type Options struct {
 	Store   Store
 	Files   exportops.FileStore
@@ -36,6 +36,10 @@ type Options struct {
 	Policy *exportops.Policy
 	// Archives keeps log rows before they are deleted; nil where that is off.
 	Archives cleanup.Archiver
+
+	// RestoredFrom is the time of the backup that the database was restored from,
+	// while what is younger is not settled; zero otherwise.
+	RestoredFrom exportops.Time
 
 	// Database names the database in plans: one is applied where it was made.
 	Database string
@@ -61,7 +65,7 @@ func New(o Options) *Runner {
 	}
 	return &Runner{Options: o, cleaner: &cleanup.Cleaner{
 		Store: o.Store, Files: o.Files, Locator: o.Locator, Now: o.Now, Lease: exportops.LeaseLength,
-		Archives: o.Archives,
+		Archives: o.Archives, RestoredFrom: o.RestoredFrom,
 	}}
 }
 
@@ -81,6 +85,9 @@ func New(o Options) *Runner {
 // process to go on with: Pending is set. Any other ends as partial.
 func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	if err := req.Validate(); err != nil {
+		return Answer{}, err
+	}
+	if err := r.checkArchives(req); err != nil {
 		return Answer{}, err
 	}
 	began := r.Now()

@@ -35,6 +35,24 @@ func (d *dyingWalk) Walk(ctx context.Context, after string) iter.Seq2[exportops.
 	}
 }
 
+// TestReconcileForASlot: a schedule runs it as it runs the other jobs.
+func TestReconcileForASlot(t *testing.T) {
+	w := testworld.New(t, t.TempDir())
+	w.Write("unknown", "x")
+	slot := w.Clock.At()
+	r := jobs.Request{Job: exportops.Reconcile, Trigger: exportops.BySchedule, Slot: &slot}
+	for _, how := range []exportops.Beginning{exportops.Started, exportops.Replayed} {
+		a, err := w.Runner().Run(t.Context(), r)
+		w.Must(err)
+		if a.Beginning != how || a.Run.Slot == nil || !a.Run.Slot.Equal(slot.Time) || a.Run.State != exportops.RunDone {
+			t.Errorf("%s: %+v", a.Beginning, a.Run)
+		}
+	}
+	if again, ok := jobs.Resume(exportops.Run{ID: "x", Job: r.Job, Trigger: r.Trigger, Slot: &slot, Params: []byte(`{}`)}); !ok || again.Job != r.Job {
+		t.Errorf("one whose process died is not taken over: %+v", again)
+	}
+}
+
 // TestReconcileManyFiles: 100,000 files and as many rows are compared in little
 // memory, and by a process that takes over from one that was killed.
 func TestReconcileManyFiles(t *testing.T) {

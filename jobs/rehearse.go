@@ -13,7 +13,9 @@ import (
 func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) (a Answer, err error) {
 	began := r.Now()
 	run := exportops.Run{StartedAt: exportops.At(began)}
-	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}
+	dry := cleanup.DryRun{
+		Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline, RestoredFrom: r.RestoredFrom,
+	}
 	if r.Archives != nil {
 		dry.Archives = r.Archives
 	}
@@ -63,6 +65,12 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		res, err := r.rehearseUnknown(ctx, req, dry)
 		unknownEnding(res).stamp(run, r.at())
 		return Answer{Result: Result{Unknown: res}}, err
+	}
+	if req.Job == exportops.RegisterArchives {
+		res := exportops.RegisterResult{DryRun: true}
+		err := r.Archives.Register(ctx, nil, func() bool { return !deadline.IsZero() && !r.Now().Before(deadline) }, &res)
+		registerEnding(&res).stamp(run, r.at())
+		return Answer{Result: Result{Known: &res}}, err
 	}
 	if req.Job == exportops.Reconcile {
 		res, err := dry.Reconcile(ctx, reconcileWork(req))

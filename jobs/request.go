@@ -60,6 +60,7 @@ type Result struct {
 	Recon   *exportops.ReconcileResult
 	Unknown *exportops.UnknownCleanupResult
 	Expiry  *exportops.ExpiryResult
+	Known   *exportops.RegisterResult
 }
 
 // Answer is how a request ended.
@@ -151,7 +152,7 @@ func (r Request) Validate() error {
 	}
 	switch r.Job {
 	case exportops.MetricsAggregate, exportops.FileCleanup, exportops.LogCleanup, exportops.Reconcile,
-		exportops.UnknownCleanup, exportops.RetentionApply:
+		exportops.UnknownCleanup, exportops.RetentionApply, exportops.RegisterArchives:
 		return nil
 	case exportops.UserLogCleanup, exportops.EraseUser:
 		_, err := exportops.ParseID("user_id", r.UserID)

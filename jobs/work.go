@@ -173,6 +173,12 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 	case exportops.Reconcile:
 		return r.reconcile(ctx, req, work, result)
 	}
+	if req.Job == exportops.RegisterArchives {
+		if result.Known == nil {
+			result.Known = &exportops.RegisterResult{}
+		}
+		return r.register(ctx, work, result.Known)
+	}
 	if req.Job == exportops.EraseUser {
 		if result.Erased == nil {
 			result.Erased = &exportops.ErasureResult{}

@@ -12,6 +12,8 @@ type archiveCmd struct {
 	Verify  archiveVerifyCmd  `cmd:"" help:"Read archives back and compare them with what was written."`
 	Search  archiveSearchCmd  `cmd:"" help:"Find archived log rows."`
 	Restore archiveRestoreCmd `cmd:"" help:"Write archived log rows, or put them back."`
+
+	Register archiveRegisterCmd `cmd:"" help:"Record archives that the database does not know, as after it was restored from a backup."`
 }
 
 type archiveLsCmd struct {

@@ -10,20 +10,41 @@ type archiveVerifyCmd struct {
 	Sample int `name:"sample" placeholder:"N" help:"so many of them, chosen at random, instead of all"`
 }
 
-// Run reads archives back, and fails where one is not as it was written.
+// Help says more of it.
+func (archiveVerifyCmd) Help() string {
+	return `The deletion ledger is verified with them, as deletions verify does: an archive is the
+proof of the rows that are gone, and the ledger that of their files.`
+}
+
+// verified is what a look at the archives and the ledger found.
+type verified struct {
+	archive.Audit
+	Ledger exportops.ChainReport `json:"ledger"`
+}
+
+// Run reads archives back and verifies the ledger, and fails where anything is not as
+// it was written.
 func (c *archiveVerifyCmd) Run(e *env) error {
 	if c.Sample < 0 {
 		return &usageError{exportops.Invalid("--sample", "%d is below 1", c.Sample)}
 	}
 	return e.withArchives(func(k *archive.Keeper) error {
-		found, err := k.Audit(e.ctx, c.Sample)
+		var found verified
+		var err error
+		if found.Audit, err = k.Audit(e.ctx, c.Sample); err != nil {
+			return err
+		}
+		err = e.withStore(func(s exportops.Database) error {
+			found.Ledger, err = exportops.VerifyChain(e.ctx, s, 0)
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		if err := e.show(found, func() { e.drawAudit(found) }); err != nil {
+		if err := e.show(found, func() { e.drawAudit(found.Audit); e.drawChain(found.Ledger) }); err != nil {
 			return err
 		}
-		if len(found.Faults) > 0 {
+		if len(found.Faults)+len(found.Ledger.Breaks) > 0 {
 			return errSaid
 		}
 		return nil

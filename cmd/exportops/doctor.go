@@ -63,6 +63,7 @@ func (*doctorCmd) Run(e *env) error {
 		d.wrong("settings", err)
 	} else {
 		d.say("settings", fine, "", "every setting can be read")
+		d.restored(cfg)
 		d.secrets(cfg)
 		d.archive(cfg)
 		if store := d.database(cfg); store != nil {

@@ -50,12 +50,17 @@ func (e *env) drawErased(r *exportops.ErasureResult) {
 }
 
 type erasuresCmd struct {
+	Ls    erasuresLsCmd    `cmd:"" name:"ls" default:"withargs" help:"List receipts; this is what happens without a word."`
+	Match erasuresMatchCmd `cmd:"" help:"Find users that receipts say were erased, as after a backup was restored."`
+}
+
+type erasuresLsCmd struct {
 	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"at most so many, 1 to 500 (${default})"`
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"go on where the page before ended"`
 }
 
 // Run lists receipts, newest first. One that was altered is an error.
-func (c *erasuresCmd) Run(e *env) error {
+func (c *erasuresLsCmd) Run(e *env) error {
 	return e.withStore(func(s exportops.Database) error {
 		page, next, err := s.Erasures(e.ctx, c.Cursor, c.Limit)
 		if err != nil {

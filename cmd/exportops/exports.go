@@ -35,12 +35,19 @@ func (c *exportsListCmd) Run(e *env) error {
 	return e.withStore(func(s exportops.Database) error {
 		if c.ID != "" {
 			x, err := s.Export(e.ctx, strings.ToLower(c.ID))
+			one := []exportops.Export{x}
+			if err == nil {
+				err = exportops.MarkMissing(e.ctx, s, one)
+			}
 			if err != nil {
 				return err
 			}
-			return e.show(x, func() { e.drawExport(x) })
+			return e.show(one[0], func() { e.drawExport(one[0]) })
 		}
 		page, next, err := s.Exports(e.ctx, f)
+		if err == nil {
+			err = exportops.MarkMissing(e.ctx, s, page)
+		}
 		if err != nil {
 			return err
 		}
@@ -54,9 +61,9 @@ func (c *exportsListCmd) Run(e *env) error {
 		return e.show(answer, func() {
 			rows := make([][]string, len(page))
 			for i, x := range page {
-				rows[i] = []string{x.ExportID, instant(&x.Timestamp), string(x.Format), string(x.Status), number(x.ConversationCount), size(x.FileSize), instant(x.ExpiresAt)}
+				rows[i] = []string{x.ExportID, instant(&x.Timestamp), string(x.Format), string(x.Status), number(x.ConversationCount), size(x.FileSize), instant(x.ExpiresAt), instant(x.FileMissingSince)}
 			}
-			e.table("exports", strings.Split("export,asked,format,status,conversations,size,expires", ","), rows)
+			e.table("exports", strings.Split("export,asked,format,status,conversations,size,expires,file missing since", ","), rows)
 			e.drawNext(next)
 		})
 	})
@@ -121,6 +128,7 @@ func (e *env) drawExport(x exportops.Export) {
 		{"conversations", number(x.ConversationCount)},
 		{"size", size(x.FileSize)},
 		{"file", text(x.FileURL)},
+		{"file missing since", instant(x.FileMissingSince)},
 		{"expires", instant(x.ExpiresAt)},
 		{"error", text(x.ErrorMessage)},
 		{"created", instant(&x.CreatedAt)},

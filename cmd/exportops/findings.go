@@ -12,6 +12,19 @@ import (
 	"github.com/exportops/exportops/config"
 )
 
+// restored reminds of a restoration that is not settled.
+func (d *doctor) restored(cfg config.Config) {
+	const check = "restored backup"
+	switch at := cfg.RestoredFrom; {
+	case at.IsZero():
+	case at.After(d.now):
+		d.say(check, wrong, "give the time when the backup was made", "EXPORTOPS_RESTORED_FROM lies ahead of this machine's clock")
+	default:
+		d.say(check, note, "when that is settled, unset EXPORTOPS_RESTORED_FROM: see docs/restored-backup.md",
+			"files that were written after %s stay where an older row names them, no unknown file is quarantined, and no export is failed for being stuck", at)
+	}
+}
+
 // secrets looks at what guards the doors.
 func (d *doctor) secrets(cfg config.Config) {
 	const check, hint = "secrets", "make one with: openssl rand -hex 32"
@@ -190,7 +203,10 @@ func (d *doctor) storage(cfg config.Config) {
 
 // jobs looks at when each job ran last, and runs next.
 func (d *doctor) jobs(cfg config.Config, store exportops.Database) {
-	for _, job := range exportops.ScheduledJobs {
+	for _, job := range append(exportops.ScheduledJobs[:len(exportops.ScheduledJobs):len(exportops.ScheduledJobs)], exportops.Reconcile) {
+		if cfg.Schedules[job] == "" {
+			continue
+		}
 		check := string(job)
 		last, err := lastRun(d.env.ctx, store, job)
 		if err != nil {

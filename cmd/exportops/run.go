@@ -147,6 +147,8 @@ func (e *env) showRun(a jobs.Answer) error {
 		return e.show(a.Result.Files, func() { e.drawFiles(a.Result.Files) })
 	case a.Result.Logs != nil:
 		return e.show(a.Result.Logs, func() { e.drawLogs(a.Result.Logs) })
+	case a.Result.Known != nil:
+		return e.show(a.Result.Known, func() { e.drawRegistered(a.Result.Known) })
 	case a.Result.Erased != nil:
 		return e.show(a.Result.Erased, func() { e.drawErased(a.Result.Erased) })
 	case a.Result.Recon != nil:

@@ -1,0 +1,207 @@
+package archive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// Register records archives that lie in the storage and that no record knows: a
+// database that was restored from a backup knows nothing of those that were written
+// since. Each is read, and its manifest must describe it. It is recorded as one that
+// was verified and whose rows are still to be deleted, because rows of it may have
+// come back with the backup: the next log cleanup deletes those that are the same,
+// instead of archiving them a second time.
+//
+// What cannot be registered is left as it is, with the reason in res. It goes on
+// until stop says so; without next nothing is recorded.
+func (k *Keeper) Register(ctx context.Context, next Checkpoints, stop func() bool, res *exportops.RegisterResult) error {
+	res.Complete = false
+	objects, err := k.unrecorded(ctx)
+	if err != nil {
+		return err
+	}
+	taken, err := k.takenRows(ctx)
+	if err != nil {
+		return err
+	}
+	res.Found += int64(len(objects))
+	for _, o := range objects {
+		if stop() {
+			return nil
+		}
+		why, err := k.registerOne(ctx, next, o, taken, res)
+		if err != nil {
+			return fmt.Errorf("register archive %s: %w", o.Key, err)
+		}
+		if why != "" {
+			res.Leave(o.Key, why)
+		}
+	}
+	res.Complete = true
+	return nil
+}
+
+// unrecorded lists the archives without a record. An archive is recorded before it is
+// written, so the records are read last.
+func (k *Keeper) unrecorded(ctx context.Context) ([]exportops.Object, error) {
+	var all []exportops.Object
+	for o, err := range k.Objects.List(ctx, Folder) {
+		if err != nil {
+			return nil, fmt.Errorf("list the archives: %w", err)
+		}
+		if name, err := ParseKey(o.Key); err == nil && name.Key() == o.Key {
+			all = append(all, o)
+		}
+	}
+	recorded := map[string]bool{}
+	err := k.all(ctx, func(a exportops.Archive) error {
+		if a.Store == k.Objects.ID() {
+			recorded[a.Key] = true
+		}
+		return nil
+	})
+	var out []exportops.Object
+	for _, o := range all {
+		if !recorded[o.Key] {
+			out = append(out, o)
+		}
+	}
+	return out, err
+}
+
+// takenRows returns the rows that archives hold which are not finished.
+func (k *Keeper) takenRows(ctx context.Context) (map[string]bool, error) {
+	taken := map[string]bool{}
+	err := k.all(ctx, func(a exportops.Archive) error {
+		if a.State.Finished() {
+			return nil
+		}
+		const most = 1000
+		for from := int64(0); ; {
+			page, err := k.Store.ArchiveMembers(ctx, a.ID, from, most)
+			if err != nil {
+				return err
+			}
+			for _, m := range page {
+				taken[m.RowID], from = true, m.Position+1
+			}
+			if len(page) < most {
+				return nil
+			}
+		}
+	})
+	return taken, err
+}
+
+// registerOne registers one archive, or says why not.
+func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.Object, taken map[string]bool,
+	res *exportops.RegisterResult,
+) (why string, err error) {
+	file, err := newSpool(k.Dir)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, file.close()) }()
+	size, sum, err := fetch(ctx, k.Objects, o.Key, file, o.Size)
+	switch {
+	case exportops.IsKind(err, exportops.KindNotFound):
+		return "it is not there any more", nil
+	case err != nil:
+		return "", err
+	case size != o.Size:
+		return fmt.Sprintf("it has another size than the %d bytes that are listed", o.Size), nil
+	}
+	s, members, err := contents(file, size, sum)
+	if errors.Is(err, ErrCorrupt) {
+		return err.Error(), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	name, err := ParseKey(o.Key)
+	if err != nil {
+		return "", err
+	}
+	a := exportops.Archive{Store: k.Objects.ID(), Key: o.Key, SHA256: hex.EncodeToString(sum[:]), Rows: s.Rows, Bytes: s.Bytes}
+	if why, err := k.manifest(ctx, a, s, false); why != "" || err != nil {
+		return why, err
+	}
+	for _, m := range members {
+		if taken[m.RowID] {
+			return "another archive, which is not finished, holds rows of it: run log-cleanup, and then this again", nil
+		}
+	}
+	present, err := k.present(ctx, members)
+	if err != nil {
+		return "", err
+	}
+	if next != nil {
+		if err := k.record(ctx, next, name, s, members); err != nil {
+			return "", err
+		}
+		res.Registered++
+	}
+	for _, m := range members {
+		taken[m.RowID] = true
+	}
+	res.Rows += s.Rows
+	res.RowsPresent += present
+	return "", nil
+}
+
+// contents reads a whole file: what it holds, and the members that it has.
+func contents(file spool, size int64, sum [sha256.Size]byte) (s Summary, members []exportops.ArchiveMember, err error) {
+	r, err := Open(file, size)
+	if err != nil {
+		return s, nil, err
+	}
+	hashes := sha256.New()
+	for row, err := range r.Rows() {
+		if err != nil {
+			return s, nil, err
+		}
+		m := exportops.ArchiveMember{Position: s.Rows, RowID: row.ID, Hash: row.Hash()}
+		members = append(members, m)
+		hashes.Write(m.Hash[:])
+		s.Rows++
+		if t, ok := instant(row.Timestamp); ok {
+			s.cover(t)
+		}
+	}
+	hashes.Sum(s.RowsSHA256[:0])
+	s.Bytes, s.SHA256 = size, sum
+	return s, members, nil
+}
+
+// present counts the rows that are in the database.
+func (k *Keeper) present(ctx context.Context, members []exportops.ArchiveMember) (n int64, err error) {
+	const most = 200
+	for len(members) > 0 {
+		ids := make([]string, min(most, len(members)))
+		for i := range ids {
+			ids[i] = members[i].RowID
+		}
+		rows, err := k.Store.ArchivedRows(ctx, ids)
+		if err != nil {
+			return n, err
+		}
+		n, members = n+int64(len(rows)), members[len(ids):]
+	}
+	return n, nil
+}
+
+// record records an archive that was read, up to where its rows may be deleted.
+func (k *Keeper) record(ctx context.Context, next Checkpoints, name Name, s Summary, members []exportops.ArchiveMember) error {
+	a, err := k.intend(ctx, next, name.Start(), s, members, func(int64) string { return name.Key() })
+	for _, to := range []exportops.ArchiveState{exportops.ArchiveWritten, exportops.ArchiveVerified} {
+		if err == nil {
+			_, err = k.move(ctx, next, a.ID, to, "")
+		}
+	}
+	return err
+}

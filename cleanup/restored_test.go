@@ -1,0 +1,104 @@
+package cleanup_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/jobs"
+)
+
+// restoredFrom makes a runner know that the database is a backup of that time.
+func restoredFrom(at time.Time) func(*jobs.Options) {
+	return func(o *jobs.Options) { o.RestoredFrom = exportops.At(at) }
+}
+
+// TestWhatIsYoungerThanTheBackup looks at a database that was restored from a backup
+// of two days ago, beside files of today.
+func TestWhatIsYoungerThanTheBackup(t *testing.T) {
+	w := newWorld(t)
+	backup := w.Clock.Now().Add(-2 * day)
+	files := map[string]time.Time{
+		"untouched": backup.Add(-day), "made-again": backup.Add(time.Hour), "of-a-lost-row": backup.Add(time.Hour),
+		"since": backup.Add(day), "unreadable": backup.Add(time.Hour), "shared-key": backup.Add(time.Hour),
+	}
+	for key, at := range files {
+		w.WriteAt(key, "x", at)
+	}
+	w.Insert(
+		row{ExportID: id(1), URL: "untouched"},
+		row{ExportID: id(2), URL: "made-again"},
+		row{ExportID: id(3), URL: "of-a-lost-row"},
+		row{ExportID: id(4), URL: "since", Timestamp: w.Ago(day + time.Hour), Expires: w.Ago(time.Hour)}, // after the restoration
+		row{ExportID: id(5), URL: "gone-since"},
+		row{ExportID: id(6), URL: "shared-key"},
+		row{ExportID: id(7), URL: "shared-key"}, // looked at exactly
+	)
+	run := func(req jobs.Request) jobs.Answer {
+		t.Helper()
+		a, err := w.Runner(restoredFrom(backup)).Run(t.Context(), req)
+		w.Must(err)
+		return a
+	}
+	dry := cronCall
+	dry.DryRun = true
+	want(t, "dry run", counts(*run(dry).Result.Files), "found 7 changed 4 would 3")
+
+	got := *run(cronCall).Result.Files
+	want(t, "result", counts(got), "found 7 deleted 2 absent 1 changed 4 updated 3")
+	wantKeys(t, w, "made-again", "of-a-lost-row", "shared-key", "unreadable")
+	want(t, "status", w.Status(2), exportops.Completed)
+	want(t, "reasons", w.Strings(`SELECT DISTINCT error FROM exportops_deletions WHERE state = 'changed'`),
+		[]string{"it was written after the backup that the database was restored from; it was left alone"})
+
+	// What died after its claim is looked at in the same way.
+	w.WriteAt("again", "x", backup.Add(time.Hour))
+	w.Insert(row{ExportID: id(8), URL: "again"})
+	w.Files.Before = func([]string) error { panic(errCrash) }
+	func() {
+		defer func() { _ = recover() }()
+		run(cronCall)
+	}()
+	w.Files.Before = nil
+	w.Clock.Advance(time.Minute)
+	run(cronCall)
+	want(t, "status", w.Status(8), exportops.Completed)
+
+	// A person's own wish is about all of the files; and once it is settled, all go.
+	erase := jobs.Request{Job: exportops.UserLogCleanup, Trigger: exportops.ByCommand, UserID: other}
+	w.WriteAt("of-another", "x", backup.Add(time.Hour))
+	w.Insert(row{ExportID: id(9), UserID: other, URL: "of-another"})
+	run(erase)
+	want(t, "rows of the other user", w.Count(`SELECT count(*) FROM export_logs WHERE user_id = ?`, other), 0)
+	clean(t, w)
+	wantKeys(t, w, "unreadable")
+}
+
+func TestReconcilingARestoredDatabase(t *testing.T) {
+	w := newWorld(t)
+	w.WriteAt("unknown", "x", w.Clock.Now().Add(-30*day))
+	w.WriteAt("named", "x", w.Clock.Now().Add(-30*day))
+	w.Insert(
+		row{ExportID: id(1), URL: "named", Expires: never},
+		row{ExportID: id(2), Status: exportops.Processing, Expires: never},
+	)
+	w.Clock.Advance(8 * day)
+	reconcile(t, w, func(r *jobs.Request) { r.StuckAfter = 100 * day })
+	w.Clock.Advance(8 * day)
+	reconcile(t, w, func(r *jobs.Request) { r.StuckAfter = 100 * day })
+	wantList(t, "as the backup has it", unknown(w), "unknown: quarantined")
+
+	a, err := w.Runner(restoredFrom(w.Clock.Now())).Run(t.Context(), byHand)
+	w.Must(err)
+	wantList(t, "the grace begins again", unknown(w), "unknown: seen")
+	want(t, "stuck", a.Result.Recon.StuckFailed, 0)
+	want(t, "status", w.Status(2), exportops.Processing)
+
+	w.Clock.Advance(day)
+	reconcile(t, w)
+	wantList(t, "a day after it was settled", unknown(w), "unknown: seen")
+	want(t, "status after it was settled", w.Status(2), exportops.Failed)
+	w.Clock.Advance(7 * day)
+	reconcile(t, w)
+	wantList(t, "a week later", unknown(w), "unknown: quarantined")
+}
