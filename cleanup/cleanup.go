@@ -36,6 +36,7 @@ type Reader interface {
 		[]exportops.LogRow, exportops.Cursor, error)
 	ExactReader
 	RootReader
+	ArchiveLister
 	exportops.ReconcileReader
 }
 
