@@ -534,6 +534,23 @@ func TestErasuresMeetOthers(t *testing.T) {
 		a.Must(err)
 		e.wantErased(t)
 	})
+	t.Run("a_log_cleanup_that_was_paused_leaves_no_object", func(t *testing.T) {
+		a := newArchives(t)
+		a.Exec(`UPDATE export_logs SET user_id = ? WHERE export_id IN (?, ?)`, person, id(1), id(5))
+		to, e := *a.to, &erasable{archives: a, kept: map[string][sha256.Size]byte{}}
+		to.Before = func(string) error { // it has recorded what it is about to write
+			to.Before = nil
+			a.Clock.Advance(time.Minute)
+			res, err := e.erase(t)
+			a.Must(err)
+			want(t, "rows", res.DeletedCount, 2)
+			return nil
+		}
+		if _, err := a.Runner(a.Archiving(&to)).Run(t.Context(), logCall); !errors.Is(err, exportops.ErrFenced) {
+			t.Fatalf("it went on: %v", err)
+		}
+		e.wantErased(t)
+	})
 	t.Run("a_log_cleanup_that_died_is_finished", func(t *testing.T) {
 		for _, call := range []string{"BeginArchive", "AddArchiveMembers", "to written", "to verified", "to deleting", "DeleteArchived"} {
 			a := newArchives(t)
