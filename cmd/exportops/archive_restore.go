@@ -56,7 +56,9 @@ func (c *archiveRestoreCmd) Run(e *env) error {
 		}
 		return e.show(done, func() {
 			e.table("restored", nil, [][]string{
-				{"found in archives", number(done.Found)}, {"restored", number(done.Restored)}, {"were there already", number(done.Present)},
+				{"found in archives", number(done.Found)},
+				{"restored", number(done.Restored)},
+				{"were there already", number(done.Present)},
 				{"left out: their user was erased", number(done.Erased)},
 			})
 		})
