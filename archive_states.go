@@ -21,14 +21,18 @@ const (
 	ArchiveDeleting  ArchiveState = "deleting"  // its rows are being deleted
 	ArchiveDone      ArchiveState = "done"      // its rows are gone, or were edited since and stayed
 	ArchiveAbandoned ArchiveState = "abandoned" // its rows are archived again, elsewhere
+	ArchiveReplaced  ArchiveState = "replaced"  // its rows are in another archive, or erased; its object is to go
+	ArchiveRemoved   ArchiveState = "removed"   // it was abandoned or replaced, and its object is gone
 )
 
 // ArchiveStates lists every state, in the order an archive passes through them.
 var ArchiveStates = []ArchiveState{
 	ArchiveIntended, ArchiveWritten, ArchiveVerified, ArchiveDeleting, ArchiveDone, ArchiveAbandoned,
+	ArchiveReplaced, ArchiveRemoved,
 }
 
-// archiveMoves says where an archive may go from each state.
+// archiveMoves says where MoveArchive may take an archive from each state. What is
+// done is replaced by ReplaceArchive alone.
 var archiveMoves = map[ArchiveState][]ArchiveState{
 	ArchiveIntended: {ArchiveWritten, ArchiveAbandoned},
 	ArchiveWritten:  {ArchiveVerified, ArchiveAbandoned},
@@ -42,8 +46,10 @@ func (s ArchiveState) MayBecome(to ArchiveState) bool {
 	return s == to || slices.Contains(archiveMoves[s], to)
 }
 
-// Finished reports whether nothing is left to do for the archive.
-func (s ArchiveState) Finished() bool { return s == ArchiveDone || s == ArchiveAbandoned }
+// Finished reports whether nothing is left to do with the archive's rows.
+func (s ArchiveState) Finished() bool {
+	return s == ArchiveDone || s == ArchiveAbandoned || s == ArchiveReplaced || s == ArchiveRemoved
+}
 
 // Trusted reports whether the object was seen to be what it should be, so that
 // rows may have been deleted because of it.
@@ -70,7 +76,10 @@ type Archive struct {
 	WrittenAt  *Time        `json:"written_at"`
 	VerifiedAt *Time        `json:"verified_at"`
 	FinishedAt *Time        `json:"finished_at"`
-	Error      string       `json:"error,omitempty"` // what went wrong last
+	Replaces   int64        `json:"replaces,omitempty"`    // the archive that it was written from, without the rows of an erased user
+	ReplacedBy int64        `json:"replaced_by,omitempty"` // the archive that has the rows it had; 0 also where none were left
+	RemovedAt  *Time        `json:"removed_at,omitempty"`  // when its object was seen to be gone
+	Error      string       `json:"error,omitempty"`       // what went wrong last
 }
 
 // Moved is the archive after a move, which must be one that MayBecome allows.
@@ -128,9 +137,10 @@ type ArchiveStore interface {
 	// left out; the others come in the order of the ids.
 	ArchivedRows(ctx context.Context, ids []string) ([]ArchivedRow, error)
 	// BeginArchive records an archive as intended, with the next number of its
-	// month, for which name gives the key. Store, Month, Rows, Oldest, Newest, Bytes
-	// and SHA256 are the caller's.
-	BeginArchive(ctx context.Context, c Checkpoint, a Archive, name func(sequence int64) string) (Archive, error)
+	// month, for which name gives the key. Store, Month, Rows, Oldest, Newest, Bytes,
+	// SHA256 and Replaces are the caller's. The epoch is what ArchiveEpoch said before
+	// the rows were read from the export logs: ErrEpoch where that has changed.
+	BeginArchive(ctx context.Context, c Checkpoint, a Archive, epoch int64, name func(sequence int64) string) (Archive, error)
 	// AddArchiveMembers records neighbouring rows of an archive that is intended. A row
 	// that is a member of another one, which is not finished, is KindConflict.
 	AddArchiveMembers(ctx context.Context, c Checkpoint, id int64, members []ArchiveMember) error
@@ -159,7 +169,10 @@ type ArchiveStore interface {
 	// one transaction, and says of each in order whether it is new. A row whose id or
 	// export is there already stays as it is. The metric comes with its row where the
 	// export has none; a sealed hour, which counts it still, does not count it again.
-	RestoreRows(ctx context.Context, rows []ArchivedRow, now Time) ([]bool, error)
+	// The epoch is what ArchiveEpoch said before the archives were looked for:
+	// ErrEpoch where that has changed.
+	RestoreRows(ctx context.Context, rows []ArchivedRow, epoch int64, now Time) ([]bool, error)
+	ArchiveReplacer
 }
 
 // Check reports why an archive may not be worked on: ErrFenced where it is another

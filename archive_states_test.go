@@ -18,6 +18,8 @@ func TestArchiveMoves(t *testing.T) {
 		exportops.ArchiveDeleting:  {exportops.ArchiveDeleting, exportops.ArchiveDone}, // rows are gone: it is needed
 		exportops.ArchiveDone:      {exportops.ArchiveDone},
 		exportops.ArchiveAbandoned: {exportops.ArchiveAbandoned},
+		exportops.ArchiveReplaced:  {exportops.ArchiveReplaced},
+		exportops.ArchiveRemoved:   {exportops.ArchiveRemoved},
 	}
 	for _, from := range exportops.ArchiveStates {
 		for _, to := range exportops.ArchiveStates {

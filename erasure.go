@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 )
 
 // Erasure is the proof that a user was erased: counts and hashes, and nothing
@@ -22,7 +25,12 @@ type Erasure struct {
 	Counters   int64  `json:"counters"` // hours that counted the user by name
 	Entries    int64  `json:"entries"`  // of the ledger, which stay without what names the user
 	Records    int64  `json:"records"`  // others that named the user: results of runs, what reconciliations found, released holds
-	Digest     string `json:"digest"`   // SHA-256 of all the above
+	// What follows is missing where no archive held the user, and in receipts of
+	// versions that erased nobody who was in any: their digests stay as they are.
+	Archives       int64  `json:"archives,omitempty"`        // that held the user, and are gone
+	ArchivedRows   int64  `json:"archived_rows,omitempty"`   // of the user, in them
+	ArchivesSHA256 string `json:"archives_sha256,omitempty"` // see ErasureResult
+	Digest         string `json:"digest"`                    // SHA-256 of all the above
 }
 
 // Seal sets the digest.
@@ -47,6 +55,32 @@ func HashUser(key []byte, userID string) string {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(userID))
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// HashUsers returns the users that each hash stands for: the same user may be there
+// in small letters and in capitals.
+func HashUsers(key []byte, userIDs []string) map[string][]string {
+	of := make(map[string][]string, len(userIDs))
+	for _, user := range userIDs {
+		hash := HashUser(key, strings.ToLower(user))
+		if !slices.Contains(of[hash], user) {
+			of[hash] = append(of[hash], user)
+		}
+	}
+	return of
+}
+
+// ErasedBy reports whether an archived row is of those that an erasure of its user was
+// about, which ended at a time. The same id may be used again: what was both asked for and
+// created after that is not. What cannot be read is taken for older.
+func (r *ArchivedRow) ErasedBy(at Time) bool {
+	for _, text := range []string{r.Timestamp, r.CreatedAt} {
+		t, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil || !t.After(at.Time) {
+			return true
+		}
+	}
+	return false
 }
 
 // Erased stands where a user's id was in a text that stays.
@@ -89,6 +123,9 @@ type ErasureStore interface {
 	// UserLeft counts what the database holds of a user: rows of the export logs
 	// and metrics, whatever their state.
 	UserLeft(ctx context.Context, userID string) (int64, error)
+	// ErasedAt returns when users were last erased, those who were. Their ids may be
+	// in capitals, and are those of the result.
+	ErasedAt(ctx context.Context, userIDs []string) (map[string]Time, error)
 	// UserHash returns the keyed hash that stands for a user in receipts. The key
 	// is made when it is first needed.
 	UserHash(ctx context.Context, userID string) (string, error)
@@ -110,8 +147,15 @@ type ErasureResult struct {
 	Counters int64    `json:"counters_erased"`
 	Entries  int64    `json:"ledger_entries_erased"`
 	Records  int64    `json:"records_erased"`
-	Left     int64    `json:"left"`    // rows, metrics and traces that still name the user
-	Receipt  *Erasure `json:"receipt"` // null unless nothing is left
+	Archives int64    `json:"archives_replaced"`    // that held rows of the user
+	Archived int64    `json:"archived_rows_erased"` // of the user, in them
+	Left     int64    `json:"left"`                 // rows, metrics and traces that still name the user
+	Receipt  *Erasure `json:"receipt"`              // null unless nothing is left
+
+	// ArchivesSHA256 chains the archives that were replaced: it is the SHA-256 of what
+	// it was before, "" at first, the SHA-256 of the old object and that of the new one,
+	// "" where there is none, with a line feed after each.
+	ArchivesSHA256 string `json:"archives_sha256,omitempty"`
 }
 
 // Resume keeps what is done for good, for the next holder of the run.
@@ -119,7 +163,17 @@ func (r *ErasureResult) Resume() {
 	r.LogCleanupResult.Resume()
 	*r = ErasureResult{
 		LogCleanupResult: r.LogCleanupResult, Counters: r.Counters, Entries: r.Entries, Records: r.Records, Receipt: r.Receipt,
+		Archives: r.Archives, Archived: r.Archived, ArchivesSHA256: r.ArchivesSHA256,
 	}
+}
+
+// CountReplaced adds an archive that was replaced, with the SHA-256 of the object that
+// took its place, "" for none.
+func (r *ErasureResult) CountReplaced(a Archive, by string, rows int64) {
+	r.Archives++
+	r.Archived += rows
+	sum := sha256.Sum256([]byte(r.ArchivesSHA256 + "\n" + a.SHA256 + "\n" + by + "\n"))
+	r.ArchivesSHA256 = hex.EncodeToString(sum[:])
 }
 
 // Count adds erased traces of one kind.

@@ -1,6 +1,9 @@
 package exportops
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // The defaults of retention.
 const (
@@ -95,7 +98,7 @@ func (s Selection) Judge(c Candidate) Judgement {
 		}
 		return unlessConfirmed(c)
 	case ByErasure:
-		if c.UserID != s.UserID {
+		if !strings.EqualFold(c.UserID, s.UserID) {
 			return NotDue
 		}
 		return unlessConfirmed(c)

@@ -10,7 +10,7 @@ import (
 )
 
 // keeper is what archives log rows to a storage.
-func keeper(s exportops.ArchiveStore, objects exportops.ObjectStore, version string) *archive.Keeper {
+func keeper(s archive.Store, objects exportops.ObjectStore, version string) *archive.Keeper {
 	if version == "" {
 		version = "unknown"
 	}

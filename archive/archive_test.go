@@ -155,6 +155,17 @@ func TestRowsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
+func TestARowAfterOneThatIsNoUTF8(t *testing.T) {
+	bytes := "\xff"
+	rows := []*exportops.ArchivedRow{{ID: "a"}, {ID: "b", ErrorMessage: &bytes}, {ID: "c"}}
+	content, _ := write(t, rows...)
+	got, err := read(content)
+	check(t, err)
+	if diff := cmp.Diff(rows, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 func TestAnyRowComesBackAsItWas(t *testing.T) {
 	bytewise := rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })
 	texts := rapid.OneOf(rapid.String(), bytewise, rapid.SampledFrom([]string{"2025-10-01T12:00:00.000Z", "completed", ""}))

@@ -35,7 +35,8 @@ func (k *Keeper) Audit(ctx context.Context, sample int) (Audit, error) {
 	recorded := map[string]bool{}
 	var ids []int64
 	err := k.all(ctx, func(a exportops.Archive) error {
-		if name, err := ParseKey(a.Key); err == nil && a.Store == k.Objects.ID() {
+		// Of one that is removed nothing should be there.
+		if name, err := ParseKey(a.Key); err == nil && a.Store == k.Objects.ID() && a.State != exportops.ArchiveRemoved {
 			recorded[name.Key()], recorded[name.ManifestKey()] = true, true
 		}
 		if a.State.Trusted() {
@@ -78,14 +79,25 @@ func (k *Keeper) auditOne(ctx context.Context, id int64, out *Audit) error {
 	if err != nil {
 		return err
 	}
-	out.Checked++
-	fault, err := k.Check(ctx, a)
-	switch {
-	case ctx.Err() != nil:
-		return errors.Join(ctx.Err(), err)
-	case err != nil:
-		fault = err.Error()
+	fault := ""
+	if a.State.Trusted() {
+		if fault, err = k.Check(ctx, a); ctx.Err() != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		if err != nil {
+			fault = err.Error()
+		}
+		if fault != "" {
+			if a, err = k.Store.Archive(ctx, id); err != nil {
+				return err
+			}
+		}
 	}
+	if !a.State.Trusted() { // it was replaced since it was listed
+		out.Archives--
+		return nil
+	}
+	out.Checked++
 	if fault != "" {
 		out.Faults = append(out.Faults, Fault{a.ID, a.Key, fault})
 		return nil

@@ -209,7 +209,7 @@ func TestSearch(t *testing.T) {
 func TestRestore(t *testing.T) {
 	restore := func(t *testing.T, a archived, q archive.Query) (found, fresh int64) {
 		t.Helper()
-		a.Must(a.keeper.Restore(t.Context(), q, a.Clock.At(), func(f, n int64) { found, fresh = found+f, fresh+n }))
+		a.Must(a.keeper.Restore(t.Context(), q, a.Clock.At(), func(r archive.Restored) { found, fresh = found+r.Found, fresh+r.Fresh }))
 		return found, fresh
 	}
 	a := newArchived(t)

@@ -20,9 +20,16 @@ const (
 	MaxBytes = 64 << 20 // of the rows' texts, before compression
 )
 
+// Store keeps the records of archives, and knows who was erased.
+type Store interface {
+	exportops.ArchiveStore
+	// ErasedAt is that of exportops.ErasureStore.
+	ErasedAt(ctx context.Context, userIDs []string) (map[string]exportops.Time, error)
+}
+
 // Keeper archives log rows, and reads archives back.
 type Keeper struct {
-	Store   exportops.ArchiveStore
+	Store   Store
 	Objects exportops.ObjectStore
 	Dir     string // of temporary files; "" is the system's
 	Program string // and its version, for manifests
@@ -50,10 +57,26 @@ type Checkpoints = func() (exportops.Checkpoint, error)
 // and writes it. The archive is written then, and nothing is known of it yet but that
 // storage acknowledged it; see Prove. It returns how many of the ids it came to, as
 // an archive has room for; those of them that cannot be archived are left. Without
-// any row there is no archive, and its id is 0.
+// any row there is no archive, and its id is 0. Where a user is erased meanwhile, the
+// rows are read again.
 func (k *Keeper) Write(ctx context.Context, next Checkpoints, month exportops.Time, ids []string) (
 	a exportops.Archive, read int, left []string, err error,
 ) {
+	for {
+		a, read, left, err = k.write(ctx, next, month, ids)
+		if !errors.Is(err, exportops.ErrEpoch) {
+			return a, read, left, err
+		}
+	}
+}
+
+func (k *Keeper) write(ctx context.Context, next Checkpoints, month exportops.Time, ids []string) (
+	a exportops.Archive, read int, left []string, err error,
+) {
+	epoch, err := k.Store.ArchiveEpoch(ctx)
+	if err != nil {
+		return a, 0, nil, err
+	}
 	file, err := newSpool(k.Dir)
 	if err != nil {
 		return a, 0, nil, err
@@ -72,20 +95,39 @@ func (k *Keeper) Write(ctx context.Context, next Checkpoints, month exportops.Ti
 	if err != nil {
 		return a, read, left, err
 	}
-	name := func(sequence int64) string { return NameOf(month, sequence, s.SHA256).Key() }
-	if a, err = k.intend(ctx, next, month, s, members, name); err != nil {
+	if a, err = k.intend(ctx, next, k.describe(month, s), epoch, members, named(month, s)); err != nil {
 		return a, read, left, err
 	}
-	if _, err = file.Seek(0, io.SeekStart); err == nil {
+	a, err = k.create(ctx, next, a, file, s)
+	return a, read, left, err
+}
+
+// create writes the object of an archive that is intended.
+func (k *Keeper) create(ctx context.Context, next Checkpoints, a exportops.Archive, file spool, s Summary) (exportops.Archive, error) {
+	_, err := file.Seek(0, io.SeekStart)
+	if err == nil {
 		err = k.Objects.Create(ctx, a.Key, file, s.Bytes, s.SHA256)
 	}
 	// Where there is an object already, it may be ours: reading it back tells.
 	if err != nil && !exportops.IsKind(err, exportops.KindConflict) {
 		err = fmt.Errorf("write archive %s: %w", a.Key, err)
-		return a, read, left, errors.Join(err, k.note(ctx, next, a, err))
+		return a, errors.Join(err, k.note(ctx, next, a, err))
 	}
-	a, err = k.move(ctx, next, a.ID, exportops.ArchiveWritten, "")
-	return a, read, left, err
+	moved, err := k.move(ctx, next, a.ID, exportops.ArchiveWritten, "")
+	if errors.Is(err, exportops.ErrFenced) {
+		return a, errors.Join(err, k.disown(ctx, a))
+	}
+	return moved, err
+}
+
+// disown removes an object that was written too late: another run took the archive
+// over and gave it up, and may have seen to it that there is no such object.
+func (k *Keeper) disown(ctx context.Context, a exportops.Archive) error {
+	now, err := k.Store.Archive(ctx, a.ID)
+	if err != nil || now.MayBeRemoved() != nil {
+		return err // whoever has it will find the object
+	}
+	return k.Remove(ctx, a)
 }
 
 // each reads rows in pages that keep memory flat, whatever is in them.
@@ -129,22 +171,32 @@ func weight(r *exportops.ArchivedRow) int {
 	return n
 }
 
-// intend records an archive with all of its rows. One that cannot have them is given
-// up at once.
-func (k *Keeper) intend(ctx context.Context, next Checkpoints, month exportops.Time, s Summary, members []exportops.ArchiveMember,
-	name func(sequence int64) string,
-) (exportops.Archive, error) {
+// describe says what a file that is to be an archive is.
+func (k *Keeper) describe(month exportops.Time, s Summary) exportops.Archive {
 	a := exportops.Archive{
 		Store: k.Objects.ID(), Month: month, Rows: s.Rows, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256[:]),
 	}
 	if !s.Oldest.IsZero() {
 		a.Oldest, a.Newest = &s.Oldest, &s.Newest
 	}
+	return a
+}
+
+// named gives an archive its key.
+func named(month exportops.Time, s Summary) func(sequence int64) string {
+	return func(sequence int64) string { return NameOf(month, sequence, s.SHA256).Key() }
+}
+
+// intend records an archive with all of its rows. One that cannot have them is given
+// up at once.
+func (k *Keeper) intend(ctx context.Context, next Checkpoints, a exportops.Archive, epoch int64, members []exportops.ArchiveMember,
+	name func(sequence int64) string,
+) (exportops.Archive, error) {
 	cp, err := next()
 	if err != nil {
 		return a, err
 	}
-	a, err = k.Store.BeginArchive(ctx, cp, a, name)
+	a, err = k.Store.BeginArchive(ctx, cp, a, epoch, name)
 	if err != nil {
 		return a, err
 	}

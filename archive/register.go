@@ -35,6 +35,9 @@ func (k *Keeper) Register(ctx context.Context, next Checkpoints, stop func() boo
 			return nil
 		}
 		why, err := k.registerOne(ctx, next, o, taken, res)
+		for errors.Is(err, exportops.ErrEpoch) { // a user was erased meanwhile
+			why, err = k.registerOne(ctx, next, o, taken, res)
+		}
 		if err != nil {
 			return fmt.Errorf("register archive %s: %w", o.Key, err)
 		}
@@ -102,6 +105,10 @@ func (k *Keeper) takenRows(ctx context.Context) (map[string]bool, error) {
 func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.Object, taken map[string]bool,
 	res *exportops.RegisterResult,
 ) (why string, err error) {
+	epoch, err := k.Store.ArchiveEpoch(ctx)
+	if err != nil {
+		return "", err
+	}
 	file, err := newSpool(k.Dir)
 	if err != nil {
 		return "", err
@@ -141,7 +148,7 @@ func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.
 		return "", err
 	}
 	if next != nil {
-		if err := k.record(ctx, next, name, s, members); err != nil {
+		if err := k.record(ctx, next, name, s, epoch, members); err != nil {
 			return "", err
 		}
 		res.Registered++
@@ -196,8 +203,8 @@ func (k *Keeper) present(ctx context.Context, members []exportops.ArchiveMember)
 }
 
 // record records an archive that was read, up to where its rows may be deleted.
-func (k *Keeper) record(ctx context.Context, next Checkpoints, name Name, s Summary, members []exportops.ArchiveMember) error {
-	a, err := k.intend(ctx, next, name.Start(), s, members, func(int64) string { return name.Key() })
+func (k *Keeper) record(ctx context.Context, next Checkpoints, name Name, s Summary, epoch int64, members []exportops.ArchiveMember) error {
+	a, err := k.intend(ctx, next, k.describe(name.Start(), s), epoch, members, func(int64) string { return name.Key() })
 	for _, to := range []exportops.ArchiveState{exportops.ArchiveWritten, exportops.ArchiveVerified} {
 		if err == nil {
 			_, err = k.move(ctx, next, a.ID, to, "")

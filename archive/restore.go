@@ -2,46 +2,108 @@ package archive
 
 import (
 	"context"
+	"errors"
+	"iter"
 
 	"github.com/exportops/exportops"
 )
 
+// Restored says what came of rows that were to be restored.
+type Restored struct {
+	Found  int64
+	Fresh  int64 // of them, that were not there
+	Erased int64 // of them, that stay erased: their user was erased after they were written
+}
+
 // Restore puts the rows that a query selects back into the export logs, and tells
-// what became of each batch: how many were found, and how many of them were not
-// there. What was restored before an error stays.
-func (k *Keeper) Restore(ctx context.Context, q Query, now exportops.Time, tell func(found, fresh int64)) error {
-	const most, mostBytes = 200, 4 << 20
-	var batch []exportops.ArchivedRow
-	bytes := 0
-	put := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		added, err := k.Store.RestoreRows(ctx, batch, now)
+// what became of each batch. Rows of users who were erased are left out. What was
+// restored before an error stays. It is KindConflict where a user is erased meanwhile.
+func (k *Keeper) Restore(ctx context.Context, q Query, now exportops.Time, tell func(Restored)) error {
+	epoch, err := k.Store.ArchiveEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	for batch, err := range k.Restorable(ctx, q) {
 		if err != nil {
 			return err
 		}
-		fresh := int64(0)
-		for _, is := range added {
-			if is {
-				fresh++
+		done := Restored{Found: int64(len(batch.Rows)) + batch.Erased, Erased: batch.Erased}
+		rows := make([]exportops.ArchivedRow, len(batch.Rows))
+		for i, row := range batch.Rows {
+			rows[i] = row.ArchivedRow
+		}
+		added, err := k.Store.RestoreRows(ctx, rows, epoch, now)
+		if errors.Is(err, exportops.ErrEpoch) {
+			return &exportops.Error{
+				Kind: exportops.KindConflict, Field: "archive", Message: "a user is being erased, and rows of the user may be among these", Err: err,
+				Hint: "restore again once that has ended: what is there already stays as it is",
 			}
 		}
-		tell(int64(len(batch)), fresh)
-		batch, bytes = batch[:0], 0
-		return nil
-	}
-	for found, err := range k.Search(ctx, q) {
 		if err != nil {
 			return err
 		}
-		batch = append(batch, found.ArchivedRow)
-		if bytes += weight(&found.ArchivedRow); len(batch) < most && bytes < mostBytes {
-			continue
+		for _, fresh := range added {
+			if fresh {
+				done.Fresh++
+			}
 		}
-		if err := put(); err != nil {
-			return err
+		tell(done)
+	}
+	return nil
+}
+
+// Batch is some rows that may be restored, and how many more may not.
+type Batch struct {
+	Rows   []Found
+	Erased int64
+}
+
+// Restorable yields the rows that a query selects in batches that keep memory flat,
+// without those of users who were erased.
+func (k *Keeper) Restorable(ctx context.Context, q Query) iter.Seq2[Batch, error] {
+	const most, mostBytes = 200, 4 << 20
+	return func(yield func(Batch, error) bool) {
+		var rows []Found
+		bytes := 0
+		put := func() bool {
+			batch, err := k.unerased(ctx, rows)
+			rows, bytes = nil, 0
+			return yield(batch, err) && err == nil
+		}
+		for found, err := range k.Search(ctx, q) {
+			if err != nil {
+				yield(Batch{}, err)
+				return
+			}
+			rows = append(rows, found)
+			if bytes += weight(&found.ArchivedRow); (len(rows) == most || bytes >= mostBytes) && !put() {
+				return
+			}
+		}
+		if len(rows) > 0 {
+			put()
 		}
 	}
-	return put()
+}
+
+// unerased leaves out the rows of users who were erased.
+func (k *Keeper) unerased(ctx context.Context, rows []Found) (b Batch, err error) {
+	users := make([]string, 0, len(rows))
+	for i, row := range rows {
+		if i == 0 || row.UserID != rows[i-1].UserID {
+			users = append(users, row.UserID)
+		}
+	}
+	erased, err := k.Store.ErasedAt(ctx, users)
+	if err != nil {
+		return b, err
+	}
+	for _, row := range rows {
+		if at, was := erased[row.UserID]; was && row.ErasedBy(at) {
+			b.Erased++
+			continue
+		}
+		b.Rows = append(b.Rows, row)
+	}
+	return b, nil
 }

@@ -117,7 +117,7 @@ func asRecord(row *exportops.ArchivedRow) record {
 
 // row is the way back. It says false when the record is none that toRecord makes.
 func (r *record) row() (*exportops.ArchivedRow, bool) {
-	if r.Exact != nil {
+	if len(r.Exact) > 0 { // the decoder makes an empty slice of null, after one that is none
 		row := &exportops.ArchivedRow{}
 		return row, row.ReadBinary(r.Exact) == nil && r.hasInstantOf(row)
 	}

@@ -1,10 +1,9 @@
 package archive
 
 import (
+	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -57,14 +56,8 @@ type Found struct {
 // ends the search: what came before is no complete answer.
 func (k *Keeper) Search(ctx context.Context, q Query) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
-		var in []exportops.Archive
-		err := k.all(ctx, func(a exportops.Archive) error {
-			if q.mayHold(a) {
-				in = append(in, a)
-			}
-			return nil
-		})
-		for _, a := range slices.Backward(in) {
+		in, err := k.selected(ctx, q)
+		for _, a := range in {
 			if err != nil {
 				break
 			}
@@ -79,32 +72,74 @@ func (k *Keeper) Search(ctx context.Context, q Query) iter.Seq2[Found, error] {
 	}
 }
 
-func (k *Keeper) searchOne(ctx context.Context, a exportops.Archive, q Query, yield func(Found, error) bool) (more bool, err error) {
-	if err := k.here(a); err != nil {
-		return false, err
-	}
-	file, err := newSpool(k.Dir)
+// selected returns the archives that may hold selected rows, oldest first. One that was
+// replaced while the others were listed is followed to what took its place.
+func (k *Keeper) selected(ctx context.Context, q Query) (in []exportops.Archive, err error) {
+	listed := map[int64]bool{}
+	var replaced []exportops.Archive
+	err = k.all(ctx, func(a exportops.Archive) error {
+		switch {
+		case a.State.Trusted():
+			listed[a.ID] = true
+			if q.mayHold(a) {
+				in = append(in, a)
+			}
+		case a.ReplacedBy != 0:
+			replaced = append(replaced, a)
+		}
+		return nil
+	})
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, file.close()) }()
-	size, sum, err := fetch(ctx, k.Objects, a.Key, file, a.Bytes)
-	if err != nil {
-		return false, fmt.Errorf("search archive %s: %w", a.Key, err)
+	// An archive is listed after those that replace it: where one of them had not yet
+	// taken its place then, it has by now.
+	for _, a := range replaced {
+		if listed[a.ReplacedBy] {
+			continue
+		}
+		last, err := k.last(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		if !listed[last.ID] && q.mayHold(last) {
+			in = append(in, last)
+		}
+		listed[a.ReplacedBy], listed[last.ID] = true, true
 	}
-	if size != a.Bytes || hex.EncodeToString(sum[:]) != a.SHA256 {
-		return false, &exportops.Error{
-			Kind: exportops.KindUnavailable, Field: "archive", Message: fmt.Sprintf("archive %s is not as it was written", a.Key),
-			Hint: "look at all of them with: exportops archive verify",
+	slices.SortFunc(in, func(a, b exportops.Archive) int { return cmp.Compare(a.ID, b.ID) })
+	return in, nil
+}
+
+// last follows an archive to what has its rows now. Where no row is left that is no
+// archive that is trusted.
+func (k *Keeper) last(ctx context.Context, a exportops.Archive) (exportops.Archive, error) {
+	for a.ReplacedBy != 0 {
+		var err error
+		if a, err = k.Store.Archive(ctx, a.ReplacedBy); err != nil {
+			return a, err
 		}
 	}
-	r, err := Open(file, size)
+	return a, nil
+}
+
+func (k *Keeper) searchOne(ctx context.Context, a exportops.Archive, q Query, yield func(Found, error) bool) (more bool, err error) {
+	o, err := k.open(ctx, a)
 	if err != nil {
-		return false, fmt.Errorf("search archive %s: %w", a.Key, err)
+		now, again := k.Store.Archive(ctx, a.ID)
+		if again != nil || now.State.Trusted() {
+			return false, errors.Join(err, again)
+		}
+		// Somebody replaced it since it was listed.
+		if now, err = k.last(ctx, now); err != nil || !now.State.Trusted() {
+			return err == nil, err
+		}
+		return k.searchOne(ctx, now, q, yield)
 	}
-	for row, err := range r.Rows() {
+	defer func() { err = errors.Join(err, o.close()) }()
+	for row, err := range o.rows {
 		if err != nil {
-			return false, fmt.Errorf("search archive %s: %w", a.Key, err)
+			return false, err
 		}
 		if q.takes(row) && !yield(Found{a.Key, *row}, nil) {
 			return false, nil

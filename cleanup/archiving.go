@@ -12,6 +12,7 @@ import (
 // Archiver keeps log rows before they are deleted.
 type Archiver interface {
 	ArchiveMeasurer
+	Eraser
 	// Month is the month whose archives a row with this timestamp belongs to; false
 	// where that is no time.
 	Month(timestamp string) (exportops.Time, bool)
@@ -28,9 +29,11 @@ type Archiver interface {
 	Register(ctx context.Context, next func() (exportops.Checkpoint, error), stop func() bool, res *exportops.RegisterResult) error
 }
 
-// ArchiveMeasurer finds out what archives would take, and writes nothing.
+// ArchiveMeasurer finds out what archives would take, and hold, and writes nothing.
 type ArchiveMeasurer interface {
 	Measure() exportops.ArchiveMeasure
+	// Holding counts the rows of a user in an archive.
+	Holding(ctx context.Context, a exportops.Archive, userID string) (int64, error)
 }
 
 // archiveMost is how many rows one archive holds at most, and how many are gathered
@@ -296,6 +299,12 @@ func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 	for _, a := range all {
 		if r.ended(ctx, r.work) {
 			return false, nil
+		}
+		if a.Replaces != 0 { // an erasure writes it anew
+			if err := r.move(working, &a, exportops.ArchiveAbandoned, "the erasure that wrote it did not end"); err != nil {
+				return false, err
+			}
+			continue
 		}
 		if a.State == exportops.ArchiveIntended || a.State == exportops.ArchiveWritten {
 			fault, err := r.Archives.Prove(working, a)

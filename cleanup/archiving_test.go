@@ -298,10 +298,10 @@ func (s dyingStore) die(call string, after bool) {
 	}
 }
 
-func (s dyingStore) BeginArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, name func(int64) string) (exportops.Archive, error) {
+func (s dyingStore) BeginArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, name func(int64) string) (exportops.Archive, error) {
 	s.die("BeginArchive", false)
 	defer s.die("BeginArchive", true)
-	return s.archivesStore.BeginArchive(ctx, c, a, name)
+	return s.archivesStore.BeginArchive(ctx, c, a, epoch, name)
 }
 
 func (s dyingStore) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, id int64, m []exportops.ArchiveMember) error {

@@ -37,6 +37,7 @@ type Reader interface {
 		[]exportops.LogRow, exportops.Cursor, error)
 	ExactReader
 	RootReader
+	ArchiveLister
 	exportops.ReconcileReader
 }
 

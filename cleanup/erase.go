@@ -10,10 +10,11 @@ import (
 // tracesAtOnce is how many traces one transaction erases.
 const tracesAtOnce = 500
 
-// EraseUser erases a user: files, rows and metrics as CleanLogs does, then every
-// other trace; and when a look finds nothing left, it keeps a receipt. What stays,
-// and why, is in res; the error is for what stopped the whole.
-func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel LogWork, res *exportops.ErasureResult) error {
+// EraseUser erases a user: files, rows and metrics as CleanLogs does, then what
+// archives hold, then every other trace; and when a look finds nothing left, it keeps a
+// receipt. What stays, and why, is in res; the error is for what stopped the whole.
+// What dead log cleanups have begun is finished as finish has it.
+func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, res *exportops.ErasureResult) error {
 	part := w
 	part.as = func(p any) any {
 		whole := *res
@@ -32,7 +33,19 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel LogWork, res *expor
 		// The ledger still has to know what it tried, and how often.
 		return c.countLeft(ctx, sel.UserID, res)
 	}
+	if done, err := c.eraseArchives(ctx, w, finish, sel.UserID, res); err != nil || !done {
+		return err
+	}
 	if done, err := c.eraseTraces(ctx, w, sel.UserID, res); err != nil || !done {
+		return err
+	}
+	// What was restored before the archives were without the user is there to be
+	// seen by now, or is not restored any more.
+	cp, err := c.checkpoint(w, *res)
+	if err != nil {
+		return err
+	}
+	if err := c.Store.TurnArchiveEpoch(ctx, cp); err != nil {
 		return err
 	}
 	if err := c.countLeft(ctx, sel.UserID, res); err != nil || res.Left > 0 {
@@ -108,6 +121,7 @@ func (c *Cleaner) keepReceipt(ctx context.Context, w Work, userID string, res *e
 		ID: exportops.NewID(), UserHash: hash, RunID: w.Fence.RunID, FinishedAt: exportops.At(c.Now()),
 		Files: res.FilesDeleted + res.FilesAbsent, Rows: res.DeletedCount, Metrics: res.LoneMetrics,
 		Counters: res.Counters, Entries: res.Entries, Records: res.Records,
+		Archives: res.Archives, ArchivedRows: res.Archived, ArchivesSHA256: res.ArchivesSHA256,
 	}
 	receipt.Seal()
 	kept := *res

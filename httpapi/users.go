@@ -31,7 +31,8 @@ func (s *server) userRoutes() {
 	erase := huma.Operation{
 		OperationID: "erase-user", Method: http.MethodPost, Path: "/api/v1/users/{user_id}/erasure",
 		Summary: "Erase a user",
-		Description: "Deletes the user's files, log rows and metrics, and takes what names the user out of everything that stays. " +
+		Description: "Deletes the user's files, log rows and metrics, takes the user out of archives, which are written anew, and takes what " +
+			"names the user out of everything that stays. It is 409 while a hold covers the user, or another run is at work on an archive. " +
 			"When nothing is left the receipt proves it, without any personal data.",
 		Tags: []string{tagUsers}, Security: needs(scopeAdmin),
 		Responses: s.jobResponses(schemaOf[exportops.ErasureResult](s), "Nothing is left of the user"),

@@ -51,8 +51,7 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		if err := r.refuseErasure(ctx, req.UserID); err != nil {
 			return Answer{}, err
 		}
-		logs, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())
-		res := exportops.ErasureResult{LogCleanupResult: logs}
+		res, err := dry.EraseUser(ctx, r.logWork(req, deadline), r.at())
 		erasedEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Erased: &res}}, err
 	}

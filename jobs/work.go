@@ -186,7 +186,8 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 		if err := r.refuseErasure(ctx, req.UserID); err != nil {
 			return erasedEnding(result.Erased), err
 		}
-		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), result.Erased)
+		finish := r.logWork(Request{Job: exportops.LogCleanup}, work.Deadline)
+		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), finish, result.Erased)
 		return erasedEnding(result.Erased), err
 	}
 	if result.Rolls == nil {
@@ -292,8 +293,8 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 	}
 }
 
-// refuseErasure refuses to erase a user who is under a hold, and to say of one that
-// he was erased whom an archive may hold.
+// refuseErasure refuses to erase a user who is under a hold, or whom an archive may
+// hold that cannot be looked into.
 func (r *Runner) refuseErasure(ctx context.Context, userID string) error {
 	for _, f := range []exportops.HoldFilter{{Scope: exportops.HoldUser, Subject: userID, Limit: 1}, {Scope: exportops.HoldAll, Limit: 1}} {
 		holds, err := r.Store.Holds(ctx, f)
@@ -308,16 +309,10 @@ func (r *Runner) refuseErasure(ctx context.Context, userID string) error {
 			}
 		}
 	}
-	// The object of one that was given up may be there all the same.
-	archives, err := r.Store.Archives(ctx, exportops.ArchiveFilter{Limit: 1})
-	if err != nil || len(archives) == 0 {
-		return err
+	if r.Archives != nil {
+		return nil
 	}
-	return &exportops.Error{
-		Kind:    exportops.KindRefused,
-		Message: "archives may hold rows of the user, and this version cannot take them out",
-		Hint:    "exportops archive search --user ID says which; run log-cleanup --user ID for what is not archived",
-	}
+	return cleanup.RefuseArchives(ctx, r.Store)
 }
 
 // sentence says in one line what stopped a run, for its record.

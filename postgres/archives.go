@@ -14,7 +14,7 @@ import (
 )
 
 const archiveColumns = `a.id, a.state, a.store, a.key, a.month, a.sequence, a.rows, a.deleted, a.oldest, a.newest, a.bytes,
-	a.sha256, a.run_id, a.created_at, a.written_at, a.verified_at, a.finished_at, a.error`
+	a.sha256, a.run_id, a.created_at, a.written_at, a.verified_at, a.finished_at, a.replaces, a.replaced_by, a.removed_at, a.error`
 
 // archivesOf reads the archives that a query yields.
 func archivesOf(ctx context.Context, tx pgx.Tx, query string, args ...any) ([]exportops.Archive, error) {
@@ -24,12 +24,12 @@ func archivesOf(ctx context.Context, tx pgx.Tx, query string, args ...any) ([]ex
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (a exportops.Archive, err error) {
 		var month, created time.Time
-		var oldest, newest, written, verified, finished *time.Time
+		var oldest, newest, written, verified, finished, removed *time.Time
 		err = row.Scan(&a.ID, (*string)(&a.State), &a.Store, &a.Key, &month, &a.Sequence, &a.Rows, &a.Deleted, &oldest, &newest,
-			&a.Bytes, &a.SHA256, &a.RunID, &created, &written, &verified, &finished, &a.Error)
+			&a.Bytes, &a.SHA256, &a.RunID, &created, &written, &verified, &finished, &a.Replaces, &a.ReplacedBy, &removed, &a.Error)
 		a.Month, a.CreatedAt = exportops.At(month), exportops.At(created)
 		a.Oldest, a.Newest = timePtr(oldest), timePtr(newest)
-		a.WrittenAt, a.VerifiedAt, a.FinishedAt = timePtr(written), timePtr(verified), timePtr(finished)
+		a.WrittenAt, a.VerifiedAt, a.FinishedAt, a.RemovedAt = timePtr(written), timePtr(verified), timePtr(finished), timePtr(removed)
 		return a, err
 	})
 	if err != nil {
@@ -39,13 +39,18 @@ func archivesOf(ctx context.Context, tx pgx.Tx, query string, args ...any) ([]ex
 }
 
 // BeginArchive implements exportops.ArchiveStore. Runs that number at once take
-// turns.
-func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, name func(int64) string) (
+// turns, and so does who turns the epoch.
+func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, name func(int64) string) (
 	exportops.Archive, error,
 ) {
 	err := s.fenced(ctx, c, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, 0)`, lockArchives); err != nil {
 			return fmt.Errorf("number an archive: %w", err)
+		}
+		if a.Replaces == 0 { // what replaces an archive was read from that
+			if err := inEpoch(ctx, tx, epoch); err != nil {
+				return err
+			}
 		}
 		month := a.Month.String()
 		err := tx.QueryRow(ctx, `SELECT coalesce(max(sequence), 0) + 1 FROM exportops.archives WHERE month = $1::timestamptz`, month).
@@ -55,11 +60,11 @@ func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a expo
 		}
 		a.State, a.Key, a.RunID, a.CreatedAt = exportops.ArchiveIntended, name(a.Sequence), c.RunID, c.Now
 		err = tx.QueryRow(ctx, `INSERT INTO exportops.archives
-				(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at)
-			VALUES ($1, $2, $3, $4::timestamptz, $5, $6, $7::timestamptz, $8::timestamptz, $9, $10, $11, $12::timestamptz)
+				(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at, replaces)
+			VALUES ($1, $2, $3, $4::timestamptz, $5, $6, $7::timestamptz, $8::timestamptz, $9, $10, $11, $12::timestamptz, $13)
 			RETURNING id`,
 			string(a.State), a.Store, a.Key, month, a.Sequence, a.Rows, timeText(a.Oldest), timeText(a.Newest), a.Bytes, a.SHA256,
-			a.RunID, a.CreatedAt.String()).Scan(&a.ID)
+			a.RunID, a.CreatedAt.String(), a.Replaces).Scan(&a.ID)
 		if err != nil {
 			return fmt.Errorf("record an archive: %w", err)
 		}
@@ -141,7 +146,7 @@ func (s *Store) MoveArchive(ctx context.Context, c exportops.Checkpoint, id int6
 
 // membersAllow refuses to move an archive while the wrong number of members is there.
 func membersAllow(ctx context.Context, tx pgx.Tx, a exportops.Archive, to exportops.ArchiveState) error {
-	if a.State == to || to != exportops.ArchiveWritten && to != exportops.ArchiveDone {
+	if a.State == to || a.Replaces != 0 || to != exportops.ArchiveWritten && to != exportops.ArchiveDone {
 		return nil
 	}
 	var n int64
@@ -185,13 +190,13 @@ func (s *Store) ArchiveMembers(ctx context.Context, id, from int64, limit int) (
 func (s *Store) AdoptArchives(ctx context.Context, c exportops.Checkpoint) (all []exportops.Archive, err error) {
 	err = s.fenced(ctx, c, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE exportops.archives AS a SET run_id = $1
-			WHERE a.state NOT IN ('done', 'abandoned') AND a.run_id <> $1 AND NOT EXISTS (
+			WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id <> $1 AND NOT EXISTS (
 				SELECT 1 FROM exportops.runs r WHERE r.id = a.run_id AND r.state = 'running' AND r.lease_until > $2::timestamptz)`,
 			c.RunID, c.Now.String())
 		if err != nil {
 			return fmt.Errorf("take archives over: %w", err)
 		}
-		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned') AND a.run_id = $1 ORDER BY a.id`, c.RunID)
+		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id = $1 ORDER BY a.id`, c.RunID)
 		return err
 	})
 	return all, err

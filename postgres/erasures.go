@@ -4,8 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -26,6 +30,40 @@ func (s *Store) UserHash(ctx context.Context, userID string) (string, error) {
 		return "", err
 	}
 	return exportops.HashUser(key, userID), nil
+}
+
+// ErasedAt implements exportops.ErasureStore.
+func (s *Store) ErasedAt(ctx context.Context, userIDs []string) (map[string]exportops.Time, error) {
+	erased := map[string]exportops.Time{}
+	err := s.reading(ctx, func(tx pgx.Tx) error {
+		var key []byte
+		err := tx.QueryRow(ctx, `SELECT key FROM exportops.erasure_key`).Scan(&key)
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && len(userIDs) == 0 {
+			return nil // nobody was erased
+		}
+		if err != nil {
+			return fmt.Errorf("read the key of erasures: %w", err)
+		}
+		of := exportops.HashUsers(key, userIDs)
+		rows, err := tx.Query(ctx, `SELECT e.user_hash, max(e.finished_at) FROM exportops.erasures e
+			WHERE e.user_hash = ANY($1::text[]) GROUP BY e.user_hash`, slices.Collect(maps.Keys(of)))
+		if err != nil {
+			return fmt.Errorf("look for erased users: %w", err)
+		}
+		var hash string
+		var at time.Time
+		_, err = pgx.ForEachRow(rows, []any{&hash, &at}, func() error {
+			for _, user := range of[hash] {
+				erased[user] = exportops.At(at)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("look for erased users: %w", err)
+		}
+		return nil
+	})
+	return erased, err
 }
 
 // RecordErasure implements exportops.ErasureStore.

@@ -11,7 +11,7 @@ import (
 )
 
 // RestoreRows implements exportops.ArchiveStore.
-func (s *Store) RestoreRows(ctx context.Context, rows []exportops.ArchivedRow, now exportops.Time) (added []bool, err error) {
+func (s *Store) RestoreRows(ctx context.Context, rows []exportops.ArchivedRow, epoch int64, now exportops.Time) (added []bool, err error) {
 	list, err := json.Marshal(rows)
 	if err != nil {
 		return nil, fmt.Errorf("restore log rows: %w", err)
@@ -22,6 +22,12 @@ func (s *Store) RestoreRows(ctx context.Context, rows []exportops.ArchivedRow, n
 	}
 	err = s.again(ctx, func() error {
 		return s.tx(ctx, func(tx pgx.Tx) error {
+			if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared($1::int, 0)`, lockArchives); err != nil {
+				return fmt.Errorf("restore log rows: %w", err)
+			}
+			if err := inEpoch(ctx, tx, epoch); err != nil {
+				return err
+			}
 			if err := takeTurns(ctx, tx, exports); err != nil {
 				return err
 			}

@@ -10,7 +10,7 @@ import (
 )
 
 const archiveColumns = `a.id, a.state, a.store, a.key, a.month, a.sequence, a.rows, a.deleted, a.oldest, a.newest, a.bytes,
-	a.sha256, a.run_id, a.created_at, a.written_at, a.verified_at, a.finished_at, a.error`
+	a.sha256, a.run_id, a.created_at, a.written_at, a.verified_at, a.finished_at, a.replaces, a.replaced_by, a.removed_at, a.error`
 
 // archivesOf reads the archives that a query yields.
 func archivesOf(ctx context.Context, q queryer, query string, args ...any) (all []exportops.Archive, err error) {
@@ -21,9 +21,9 @@ func archivesOf(ctx context.Context, q queryer, query string, args ...any) (all 
 	err = scanAll(rows, func() error {
 		var a exportops.Archive
 		var month, created string
-		var oldest, newest, written, verified, finished sql.NullString
+		var oldest, newest, written, verified, finished, removed sql.NullString
 		err := rows.Scan(&a.ID, &a.State, &a.Store, &a.Key, &month, &a.Sequence, &a.Rows, &a.Deleted, &oldest, &newest, &a.Bytes,
-			&a.SHA256, &a.RunID, &created, &written, &verified, &finished, &a.Error)
+			&a.SHA256, &a.RunID, &created, &written, &verified, &finished, &a.Replaces, &a.ReplacedBy, &removed, &a.Error)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func archivesOf(ctx context.Context, q queryer, query string, args ...any) (all 
 			return err
 		}
 		a.Oldest, a.Newest = timePtr(oldest), timePtr(newest)
-		a.WrittenAt, a.VerifiedAt, a.FinishedAt = timePtr(written), timePtr(verified), timePtr(finished)
+		a.WrittenAt, a.VerifiedAt, a.FinishedAt, a.RemovedAt = timePtr(written), timePtr(verified), timePtr(finished), timePtr(removed)
 		all = append(all, a)
 		return nil
 	})
@@ -45,10 +45,15 @@ func archivesOf(ctx context.Context, q queryer, query string, args ...any) (all 
 }
 
 // BeginArchive implements exportops.ArchiveStore.
-func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, name func(int64) string) (
+func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, name func(int64) string) (
 	exportops.Archive, error,
 ) {
 	err := s.fenced(ctx, c, func(tx *sql.Tx) error {
+		if a.Replaces == 0 { // what replaces an archive was read from that
+			if err := inEpoch(ctx, tx, epoch); err != nil {
+				return err
+			}
+		}
 		month := a.Month.String()
 		err := tx.QueryRowContext(ctx, `SELECT coalesce(max(sequence), 0) + 1 FROM exportops_archives WHERE month = ?`, month).
 			Scan(&a.Sequence)
@@ -57,10 +62,10 @@ func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a expo
 		}
 		a.State, a.Key, a.RunID, a.CreatedAt = exportops.ArchiveIntended, name(a.Sequence), c.RunID, c.Now
 		err = tx.QueryRowContext(ctx, `INSERT INTO exportops_archives
-				(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+				(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at, replaces)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
 			a.State, a.Store, a.Key, month, a.Sequence, a.Rows, timeText(a.Oldest), timeText(a.Newest), a.Bytes, a.SHA256,
-			a.RunID, a.CreatedAt.String()).Scan(&a.ID)
+			a.RunID, a.CreatedAt.String(), a.Replaces).Scan(&a.ID)
 		if err != nil {
 			return fmt.Errorf("record an archive: %w", err)
 		}
@@ -149,7 +154,7 @@ func (s *Store) MoveArchive(ctx context.Context, c exportops.Checkpoint, id int6
 
 // membersAllow refuses to move an archive while the wrong number of members is there.
 func membersAllow(ctx context.Context, tx *sql.Tx, a exportops.Archive, to exportops.ArchiveState) error {
-	if a.State == to || to != exportops.ArchiveWritten && to != exportops.ArchiveDone {
+	if a.State == to || a.Replaces != 0 || to != exportops.ArchiveWritten && to != exportops.ArchiveDone {
 		return nil
 	}
 	var n int64
@@ -193,13 +198,13 @@ func (s *Store) ArchiveMembers(ctx context.Context, id, from int64, limit int) (
 func (s *Store) AdoptArchives(ctx context.Context, c exportops.Checkpoint) (all []exportops.Archive, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE exportops_archives AS a SET run_id = ?1
-			WHERE a.state NOT IN ('done', 'abandoned') AND a.run_id <> ?1 AND NOT EXISTS (
+			WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id <> ?1 AND NOT EXISTS (
 				SELECT 1 FROM exportops_runs r WHERE r.id = a.run_id AND r.state = 'running' AND r.lease_until > ?2)`,
 			c.RunID, c.Now.String())
 		if err != nil {
 			return fmt.Errorf("take archives over: %w", err)
 		}
-		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned') AND a.run_id = ? ORDER BY a.id`, c.RunID)
+		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id = ? ORDER BY a.id`, c.RunID)
 		return err
 	})
 	return all, err

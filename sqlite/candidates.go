@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/exportops/exportops"
 )
@@ -85,9 +86,9 @@ func orderOf(s exportops.Selection) (order, error) {
 		return order{where: `1`}, nil
 	case exportops.ByErasure:
 		return order{
-			where: `e.user_id = ? AND +e.status NOT IN ('queued', 'processing') AND e.file_url > ''
+			where: ofUser + ` AND +e.status NOT IN ('queued', 'processing') AND e.file_url > ''
 				AND NOT (+e.status <> 'completed' AND coalesce(d.state, '') IN ('deleted', 'absent'))`,
-			args: []any{s.UserID},
+			args: []any{s.UserID, strings.ToUpper(s.UserID)},
 		}, nil
 	}
 	return order{}, fmt.Errorf("no selection by %q", s.Mode)

@@ -5,7 +5,10 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/exportops/exportops"
@@ -25,6 +28,44 @@ func (s *Store) UserHash(ctx context.Context, userID string) (hash string, err e
 		return "", err
 	}
 	return exportops.HashUser(key, userID), nil
+}
+
+// ErasedAt implements exportops.ErasureStore.
+func (s *Store) ErasedAt(ctx context.Context, userIDs []string) (map[string]exportops.Time, error) {
+	var key []byte
+	err := s.read.QueryRowContext(ctx, `SELECT key FROM exportops_erasure_key WHERE one = 1`).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && len(userIDs) == 0 {
+		return nil, nil // nobody was erased
+	}
+	if err != nil {
+		return nil, s.explain(fmt.Errorf("read the key of erasures: %w", err))
+	}
+	of := exportops.HashUsers(key, userIDs)
+	list, err := jsonList(slices.Collect(maps.Keys(of)))
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT e.user_hash, max(e.finished_at) FROM json_each(?) j
+		CROSS JOIN exportops_erasures e ON e.user_hash = j.value GROUP BY e.user_hash`, list)
+	if err != nil {
+		return nil, s.explain(fmt.Errorf("look for erased users: %w", err))
+	}
+	erased := map[string]exportops.Time{}
+	err = scanAll(rows, func() error {
+		var hash, text string
+		if err := rows.Scan(&hash, &text); err != nil {
+			return err
+		}
+		at, err := exportops.ParseTime(text)
+		for _, user := range of[hash] {
+			erased[user] = at
+		}
+		return err
+	})
+	if err != nil {
+		return nil, s.explain(fmt.Errorf("look for erased users: %w", err))
+	}
+	return erased, nil
 }
 
 // RecordErasure implements exportops.ErasureStore.

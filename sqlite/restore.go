@@ -9,9 +9,12 @@ import (
 )
 
 // RestoreRows implements exportops.ArchiveStore.
-func (s *Store) RestoreRows(ctx context.Context, rows []exportops.ArchivedRow, now exportops.Time) ([]bool, error) {
+func (s *Store) RestoreRows(ctx context.Context, rows []exportops.ArchivedRow, epoch int64, now exportops.Time) ([]bool, error) {
 	added := make([]bool, len(rows))
 	err := s.tx(ctx, func(tx *sql.Tx) error {
+		if err := inEpoch(ctx, tx, epoch); err != nil {
+			return err
+		}
 		var hours []string
 		for i := range rows {
 			var err error

@@ -39,18 +39,18 @@ const (
 var traces = []trace{
 	{
 		exportops.TraceCounter,
-		`SELECT start FROM exportops_rollup_users WHERE user_id = ?1 AND start > ?2 ORDER BY start LIMIT ?3`,
-		`DELETE FROM exportops_rollup_users WHERE user_id = ?1 AND start` + oneOf,
+		`SELECT DISTINCT start FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start > ?2 ORDER BY start LIMIT ?3`,
+		`DELETE FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start` + oneOf,
 	},
 	{
 		exportops.TraceMetric,
-		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND m.user_id = ?1 AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
-		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id = ?1 AND ` + uncounted + ` AND m.id` + oneOfIDs,
+		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
+		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` AND m.id` + oneOfIDs,
 	},
 	{
 		exportops.TraceEntry,
 		`SELECT id FROM exportops_deletions WHERE id > CAST(?2 AS INTEGER)
-			AND (user_id = ?1 OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
+			AND (user_id IN (?1, upper(?1)) OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
 		// The user is not asked for: what found the entry may be any of these.
 		`UPDATE exportops_deletions SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
 			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs,
@@ -156,8 +156,8 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 
 // UserLeft implements exportops.ErasureStore.
 func (s *Store) UserLeft(ctx context.Context, userID string) (n int64, err error) {
-	err = s.read.QueryRowContext(ctx, s.sql(`SELECT (SELECT count(*) FROM {logs} e WHERE e.user_id = ?1)
-		+ (SELECT count(*) FROM exportops_export_metrics m WHERE m.user_id = ?1)`), userID).Scan(&n)
+	err = s.read.QueryRowContext(ctx, s.sql(`SELECT (SELECT count(*) FROM {logs} e WHERE e.user_id IN (?1, upper(?1)))
+		+ (SELECT count(*) FROM exportops_export_metrics m WHERE m.user_id IN (?1, upper(?1)))`), userID).Scan(&n)
 	if err != nil {
 		return 0, s.explain(fmt.Errorf("count what is left of a user: %w", err))
 	}

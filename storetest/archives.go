@@ -19,6 +19,7 @@ func testArchives(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("owners", func(t *testing.T) { testArchiveOwners(t, open) })
 	t.Run("list", func(t *testing.T) { testArchiveList(t, open) })
 	t.Run("restore", func(t *testing.T) { testRestore(t, open) })
+	t.Run("replace", func(t *testing.T) { testReplace(t, open) })
 }
 
 // october is the month of most of the archives.
@@ -34,7 +35,9 @@ func intend(t testing.TB, f Fixture, fence exportops.Fence, rows int64, change .
 	for _, c := range change {
 		c(&want)
 	}
-	got, err := f.Store.BeginArchive(t.Context(), check(fence, noon), want, func(n int64) string { return fmt.Sprintf("%s/%06d", want.Month, n) })
+	epoch, err := f.Store.ArchiveEpoch(t.Context())
+	must(t, err)
+	got, err := f.Store.BeginArchive(t.Context(), check(fence, noon), want, epoch, func(n int64) string { return fmt.Sprintf("%s/%06d", want.Month, n) })
 	must(t, err)
 	want.ID, want.Sequence, want.Key = got.ID, got.Sequence, fmt.Sprintf("%s/%06d", want.Month, got.Sequence)
 	want.State, want.RunID, want.CreatedAt = exportops.ArchiveIntended, fence.RunID, noon

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/exportops/exportops"
 )
 
@@ -146,6 +148,9 @@ func keepClaimed(t *testing.T, f Fixture) {
 
 func keepReceipts(t *testing.T, f Fixture) {
 	user := exportops.NewID()
+	if erased, err := f.Store.ErasedAt(t.Context(), []string{user}); err != nil || len(erased) != 0 {
+		t.Errorf("before anybody was erased: %v, %v", erased, err)
+	}
 	hash, err := f.Store.UserHash(t.Context(), user)
 	must(t, err)
 	again, err := f.Store.UserHash(t.Context(), user)
@@ -181,6 +186,17 @@ func keepReceipts(t *testing.T, f Fixture) {
 		if len(got) != len(want) || got[i] != want[i] || !got[i].Intact() {
 			t.Fatalf("got %+v, want %+v", got, want)
 		}
+	}
+	last := exportops.Erasure{ID: exportops.NewID(), UserHash: hash, FinishedAt: after(noon, time.Hour), Archives: 2, ArchivedRows: 3, ArchivesSHA256: "a"}
+	must(t, f.Store.RecordErasure(t.Context(), c, last))
+	upper, never := strings.ToUpper(user), exportops.NewID()
+	erased, err := f.Store.ErasedAt(t.Context(), []string{never, user, upper, user, ""})
+	must(t, err)
+	if d := cmp.Diff(map[string]exportops.Time{user: last.FinishedAt, upper: last.FinishedAt}, erased); d != "" {
+		t.Errorf("erased (-want +got):\n%s", d)
+	}
+	if page, _, err := f.Store.Erasures(t.Context(), "", 1); err != nil || len(page) != 1 || page[0] != last {
+		t.Errorf("the last receipt is %+v, %v", page, err)
 	}
 	_, _, err = f.Store.Erasures(t.Context(), "x", 2)
 	wantKind(t, err, exportops.KindInvalid, "cursor")

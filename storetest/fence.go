@@ -79,7 +79,7 @@ func fencedOut(t *testing.T, f Fixture, lose func(*testing.T, Fixture, exportops
 	must(t, err)
 	_, err = f.Store.DeleteLogRows(t.Context(), c, rows, func(exportops.LogDeletion) (json.RawMessage, error) { never(); return nil, nil })
 	wantFenced(t, "DeleteLogRows", err)
-	_, err = f.Store.BeginArchive(t.Context(), c, exportops.Archive{Month: noon}, func(int64) string { never(); return "" })
+	_, err = f.Store.BeginArchive(t.Context(), c, exportops.Archive{Month: noon}, 0, func(int64) string { never(); return "" })
 	wantFenced(t, "BeginArchive", err)
 	for what, err := range archiveChanges(t, f, c, archive.ID) {
 		wantFenced(t, what, err)

@@ -30,7 +30,9 @@ func testRestore(t *testing.T, open func(testing.TB) Fixture) {
 	}
 	restore := func(t *testing.T, f Fixture, want []bool, rows ...exportops.ArchivedRow) {
 		t.Helper()
-		got, err := f.Store.RestoreRows(t.Context(), rows, noon)
+		epoch, err := f.Store.ArchiveEpoch(t.Context())
+		must(t, err)
+		got, err := f.Store.RestoreRows(t.Context(), rows, epoch, noon)
 		must(t, err)
 		if d := cmp.Diff(want, got); d != "" {
 			t.Fatalf("new (-want +got):\n%s", d)

@@ -17,7 +17,7 @@ type archiveCmd struct {
 }
 
 type archiveLsCmd struct {
-	State  string `name:"state" placeholder:"STATE" help:"intended, written, verified, deleting, done or abandoned"`
+	State  string `name:"state" placeholder:"STATE" help:"intended, written, verified, deleting, done, abandoned, replaced or removed"`
 	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"at most so many, 1 to 500 (${default})"`
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"go on where the page before ended"`
 }
@@ -59,10 +59,10 @@ func (c *archiveLsCmd) Run(e *env) error {
 			for i, a := range page {
 				rows[i] = []string{
 					number(a.ID), string(a.State), a.Key, number(a.Rows), number(a.Deleted), byteSize(float64(a.Bytes)),
-					instant(a.Oldest), instant(a.Newest), shorten(a.Error, 50),
+					instant(a.Oldest), instant(a.Newest), idOrNone(a.Replaces), idOrNone(a.ReplacedBy), shorten(a.Error, 50),
 				}
 			}
-			e.table("archives", strings.Split("id,state,key,rows,deleted,size,oldest,newest,error", ","), rows)
+			e.table("archives", strings.Split("id,state,key,rows,deleted,size,oldest,newest,replaces,replaced by,error", ","), rows)
 			e.drawNext(next)
 		})
 	})
@@ -88,4 +88,12 @@ func knownArchiveState(s exportops.ArchiveState) bool {
 		}
 	}
 	return false
+}
+
+// idOrNone is an id, and nothing where there is none.
+func idOrNone(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return number(id)
 }

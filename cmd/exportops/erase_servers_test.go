@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/exportops/exportops/archive"
+)
+
+// TestAnErasureLeavesNothing erases a user from Postgres and archives in a bucket, and
+// looks for the id in every table, object and archived row.
+func TestAnErasureLeavesNothing(t *testing.T) {
+	const user, rest = "a1b2c3d4-1111-4222-8333-c0ffee00beef", "b1b2c3d4-1111-4222-8333-c0ffee00beef"
+	store := newBucket(t)
+	s := newSite(t, append(store.settings, fmt.Sprintf("EXPORT_ARCHIVE_URL=s3://%s/cold?endpoint=%s", *store.bucket, store.server))...)
+	if err := os.WriteFile(s.dir+"/"+user+".csv", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Every third row is the user's: of three months, of one month alone, and of today.
+	s.exec(`INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, error_message, created_at)
+		SELECT gen_random_uuid(), CASE WHEN i % 3 = 0 OR i > 300 THEN $1 ELSE $2 END::uuid, at, 'json', '{}', 1, 'failed', 'Timeout: ' || i, at
+		FROM (SELECT i, now() - interval '60 days' * (1 + i % 3 + CASE WHEN i > 300 THEN 9 ELSE 0 END) AS at FROM generate_series(1, 310) i) x`, user, rest)
+	s.exec(`INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, file_url, file_size, expires_at, created_at)
+		SELECT gen_random_uuid(), $1::uuid, at, 'csv', '{}', 1, 'completed', $1 || '.csv', 1, now() + interval '1 day', at
+		FROM (SELECT now() - interval '1 day' AS at) x`, user)
+	s.command("run", "log-cleanup", "--force")
+	before := store.archived(t)
+	if len(before) != 310 {
+		t.Fatalf("%d rows are archived", len(before))
+	}
+	said := s.command("erase-user", user)
+	if !strings.Contains(said, `"left":0,"receipt":{`) {
+		t.Fatalf("it said %s", said)
+	}
+	after := store.archived(t)
+	for id, row := range before {
+		if strings.Contains(row, user) {
+			delete(before, id)
+		}
+	}
+	if len(before) != 200 || len(after) != len(before) {
+		t.Fatalf("%d rows are archived, and %d were of others", len(after), len(before))
+	}
+	for id, row := range before {
+		if after[id] != row {
+			t.Errorf("row %s is %q, and was %q", id, after[id], row)
+		}
+	}
+	for key, content := range store.all(t) {
+		if bytes.Contains(content, []byte(user)) || strings.Contains(key, user) {
+			t.Errorf("the object %s names the user", key)
+		}
+	}
+	for _, table := range s.tables() {
+		if n := s.count(`SELECT count(*) FROM `+table+` x WHERE x::text ILIKE '%' || $1 || '%'`, user); n > 0 {
+			t.Errorf("%d rows of %s name the user", n, table)
+		}
+	}
+	if left, err := os.ReadDir(s.dir); err != nil || len(left) != 0 {
+		t.Errorf("files are left: %v, %v", left, err)
+	}
+	s.command("archive", "verify")
+	s.command("deletions", "verify")
+	if found := s.command("archive", "search", "--user", user); strings.TrimSpace(found) != "" {
+		t.Errorf("it is found: %s", found)
+	}
+}
+
+// tables names every table there is.
+func (s *site) tables() (all []string) {
+	s.Helper()
+	rows, err := s.db.Query(s.Context(), `SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'exportops')`)
+	if err != nil {
+		s.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		all = append(all, "")
+		if err := rows.Scan(&all[len(all)-1]); err != nil {
+			s.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil || len(all) < 10 {
+		s.Fatalf("the tables are %q, %v", all, err)
+	}
+	return all
+}
+
+// all reads every object.
+func (o objects) all(t *testing.T) map[string][]byte {
+	t.Helper()
+	page, err := o.client.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: o.bucket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]byte{}
+	for _, x := range page.Contents {
+		out, err := o.client.GetObject(t.Context(), &s3.GetObjectInput{Bucket: o.bucket, Key: x.Key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, err := io.ReadAll(out.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = out.Body.Close()
+		all[aws.ToString(x.Key)] = content
+	}
+	return all
+}
+
+// archived reads every row of every archive in the bucket, byte for byte, by its id.
+func (o objects) archived(t *testing.T) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
+	for key, content := range o.all(t) {
+		if !strings.HasSuffix(key, ".parquet") {
+			continue
+		}
+		r, err := archive.Open(bytes.NewReader(content), int64(len(content)))
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		for row, err := range r.Rows() {
+			if err != nil {
+				t.Fatalf("%s: %v", key, err)
+			}
+			if rows[row.ID] != "" {
+				t.Errorf("row %s is in two archives", row.ID)
+			}
+			rows[row.ID] = string(row.AppendBinary(nil))
+		}
+	}
+	return rows
+}
