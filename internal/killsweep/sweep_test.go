@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	_ "github.com/exportops/exportops/app" // so that a change of the program is one of the test
 )
 
 // program is the path of the real program, built for the tests.
@@ -41,8 +43,8 @@ func build(m *testing.M) int {
 // What is tried where nobody asks for all: so many points of a job, and on servers so
 // many jobs, as each takes a while to begin with.
 const (
-	sampledPoints = 4
-	sampledJobs   = 4
+	sampledPoints = 3
+	sampledJobs   = 3
 )
 
 // EXPORTOPS_KILLSWEEP is full for all points, at=N for one of each job, the seed of a
