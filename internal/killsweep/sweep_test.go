@@ -162,7 +162,9 @@ func sweep(t *testing.T, worlds []*world, j job) {
 		w.ready()
 		o := w.traced(t, j, n)
 		if killed = o.At != ""; killed {
-			tried++
+			if tried++; tried%100 == 0 {
+				t.Logf("%d points so far", tried)
+			}
 		}
 		w.release(t)
 		got := w.again(t, j)
