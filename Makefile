@@ -17,7 +17,7 @@ BACKENDS := sqlite disk postgres postgres-pgbouncer s3 supabase \
 FUZZTIME ?= 20s
 ARGS ?=
 
-.PHONY: help build demo test lint check bench bench-compare fuzz ci tools
+.PHONY: help build demo test lint check bench bench-compare fuzz killsweep ci tools
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 			echo "$$dir $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir; \
 		done; \
 	done
+
+killsweep: ## every job killed at every system call that leaves something, on real backends (JOB=hold for one)
+	scripts/setup
+	EXPORTOPS_KILLSWEEP=full scripts/servers postgres s3 -- \
+		go test -count=1 -timeout 24h -v -run '/^$(or $(JOB),.*)$$' ./internal/killsweep
 
 ci: ## what the build server runs
 	.ci/run

@@ -108,6 +108,9 @@ type Trace struct {
 	Key  string // what finds it, in the store's words
 }
 
+// TraceProgress gives the run's result that counts n traces as erased.
+type TraceProgress func(n int64) (json.RawMessage, error)
+
 // ErasureStore erases what is left of a user when files, rows and metrics are
 // gone.
 type ErasureStore interface {
@@ -118,8 +121,9 @@ type ErasureStore interface {
 	// EraseTraces makes traces name the user no more, and returns how many did:
 	// entries of the ledger and records of runs stay without what names the user, the
 	// others go. What is claimed is left as it is, and so are files that are still in
-	// storage though no row names them.
-	EraseTraces(ctx context.Context, c Checkpoint, userID string, traces []Trace) (int64, error)
+	// storage though no row names them. It asks progress, where there is one, last in
+	// the transaction.
+	EraseTraces(ctx context.Context, c Checkpoint, userID string, traces []Trace, progress TraceProgress) (int64, error)
 	// UserLeft counts what the database holds of a user: rows of the export logs
 	// and metrics, whatever their state.
 	UserLeft(ctx context.Context, userID string) (int64, error)

@@ -231,6 +231,9 @@ type ReconcileResult struct {
 	// Cursor is the key up to which everything is compared: a run that takes over,
 	// or comes after one whose time ended, goes on there.
 	Cursor string `json:"cursor,omitempty"`
+	// Walked says that all files behind the cursor are compared as well: a run that
+	// takes over has what comes after that before it, and counts none of them again.
+	Walked bool `json:"walked,omitempty"`
 	// After is the cursor that the run began with, and BeganAt when the first of the
 	// runs that belong together did.
 	After   string `json:"after,omitempty"`

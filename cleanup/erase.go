@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/exportops/exportops"
@@ -78,11 +79,16 @@ func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *e
 			if err != nil {
 				return false, err
 			}
-			n, err := c.Store.EraseTraces(ctx, cp, userID, traces)
+			// What is gone cannot be counted by a run that takes over.
+			_, err = c.Store.EraseTraces(ctx, cp, userID, traces, func(n int64) (json.RawMessage, error) {
+				counted = *res
+				counted.Count(kind, n)
+				return w.record(counted)
+			})
 			if err != nil {
 				return false, err
 			}
-			res.Count(kind, n)
+			*res = counted
 		}
 		w.report(res)
 		if next = after; next == "" {

@@ -114,7 +114,7 @@ func (r *reconciliation) run(ctx context.Context) error {
 	}
 	r.res.Complete = done && err == nil
 	if r.res.Complete {
-		r.res.Cursor = ""
+		r.res.Cursor, r.res.Walked = "", false
 	}
 	stopped := errors.Is(err, errStopped) || (ctx.Err() != nil && errors.Is(err, ctx.Err()))
 	if !stopped {
@@ -138,15 +138,12 @@ func (r *reconciliation) steps(ctx context.Context) (done bool, err error) {
 		return false, reading(ctx, "read which files rows name", err)
 	}
 	r.res.UnreadableRows = r.known.unreadable
-	for {
-		end, err := r.segment(ctx)
-		if err != nil || r.ended(ctx) {
+	for !r.res.Walked {
+		if err := r.segment(ctx); err != nil || r.ended(ctx) {
 			return false, err
 		}
-		if end {
-			return true, r.lookAgainAtMissing(ctx)
-		}
 	}
+	return true, r.lookAgainAtMissing(ctx)
 }
 
 // checkRoot refuses to go on where the root is missing, or empty while rows name

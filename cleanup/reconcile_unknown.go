@@ -8,23 +8,21 @@ import (
 )
 
 // segment walks on from the cursor, and ends with what is missing, gone or
-// adopted among the keys it passed. It reports whether it came to the end of all.
-// Cut short, it is walked again.
-func (r *reconciliation) segment(ctx context.Context) (end bool, err error) {
+// adopted among the keys it passed. Cut short, it is walked again.
+func (r *reconciliation) segment(ctx context.Context) error {
 	from, half := r.res.Cursor, r.halfTime()
-	n, last := 0, from
-	end = true
+	n, last, end := 0, from, true
 	page := make([]exportops.WalkedFile, 0, walkPage)
 	for f, err := range r.files.Walk(ctx, from) {
 		if err != nil {
-			return false, reading(ctx, "walk through the files", err)
+			return reading(ctx, "walk through the files", err)
 		}
 		page, last = append(page, f), f.Key
 		if n++; len(page) < walkPage {
 			continue
 		}
 		if err := r.compare(ctx, page); err != nil {
-			return false, err
+			return err
 		}
 		page = page[:0]
 		if n >= segment || (!half.IsZero() && !r.now().Before(half)) {
@@ -33,29 +31,29 @@ func (r *reconciliation) segment(ctx context.Context) (end bool, err error) {
 		}
 	}
 	if err := r.compare(ctx, page); err != nil {
-		return false, err
+		return err
 	}
 	if r.ended(ctx) {
-		return false, nil
+		return nil
 	}
 	// Files that seem to be gone may be behind a root that has gone.
 	if err := r.checkRoot(ctx); err != nil {
-		return false, err
+		return err
 	}
 	to := last
 	if end {
 		to = ""
 	}
 	if done, err := r.findMissing(ctx, from, to); err != nil || !done {
-		return false, err
+		return err
 	}
 	if err := r.closeUnknown(ctx, from, to); err != nil {
-		return false, err
+		return err
 	}
-	if !end {
+	if r.res.Walked = end; !end {
 		r.res.Cursor = last
 	}
-	return end, r.come(ctx)
+	return r.come(ctx)
 }
 
 // halfTime is when a segment must end, so that there is time to look for what is

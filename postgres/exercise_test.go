@@ -228,7 +228,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	} {
 		found = append(found, exportops.Trace{Kind: kind, Key: traceKeys[kind]})
 	}
-	_, err = s.EraseTraces(ctx, c, user, found)
+	_, err = s.EraseTraces(ctx, c, user, found, nil)
 	no(err)
 	name("UserLeft")
 	_, err = s.UserLeft(ctx, user)

@@ -133,7 +133,9 @@ func (s *Store) Traces(ctx context.Context, userID string, after exportops.Curso
 }
 
 // EraseTraces implements exportops.ErasureStore.
-func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID string, found []exportops.Trace) (n int64, err error) {
+func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID string, found []exportops.Trace,
+	progress exportops.TraceProgress,
+) (n int64, err error) {
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
 			n = 0
@@ -152,6 +154,17 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 					return fmt.Errorf("erase a user's traces: %w", err)
 				}
 				n += tag.RowsAffected()
+			}
+			if progress == nil {
+				return nil
+			}
+			result, err := progress(n)
+			if err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, `UPDATE exportops.runs SET result = $2::json WHERE id = $1`, c.RunID, nullJSON(result))
+			if err != nil {
+				return fmt.Errorf("keep the result: %w", err)
 			}
 			return nil
 		})

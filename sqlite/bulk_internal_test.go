@@ -8,6 +8,30 @@ import (
 	"testing"
 )
 
+// A bulk change leaves a checkpoint under way, beside which there can be no other.
+func TestScrubWaitsForTheCheckpointOfABulkChange(t *testing.T) {
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		err := s.bulk(t.Context(), func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(t.Context(), `INSERT INTO exportops_run_keys VALUES (?, hex(randomblob(20000)), '')`, i)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Scrub(t.Context()); err != nil {
+			t.Fatalf("after change %d: %v", i, err)
+		}
+	}
+}
+
 // Whatever becomes of a bulk change, what is acknowledged after it is synced.
 func TestTheWriterSyncsAfterABulkChange(t *testing.T) {
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), Create: true})

@@ -122,7 +122,9 @@ func (s *Store) Traces(ctx context.Context, userID string, after exportops.Curso
 }
 
 // EraseTraces implements exportops.ErasureStore.
-func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID string, found []exportops.Trace) (n int64, err error) {
+func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID string, found []exportops.Trace,
+	progress exportops.TraceProgress,
+) (n int64, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
 		n = 0
 		for _, t := range traces {
@@ -149,7 +151,15 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 			}
 			n += erased
 		}
-		return nil
+		if progress == nil {
+			return nil
+		}
+		result, err := progress(n)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(result), c.RunID)
+		return err
 	})
 	return n, err
 }

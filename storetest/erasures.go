@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -104,10 +105,17 @@ func eraseTraces(t *testing.T, f Fixture) {
 	before := len(allTraces(t, f, other, 100))
 	c := heldRun(t, f, noon)
 	found := allTraces(t, f, user, 100)
-	n, err := f.Store.EraseTraces(t.Context(), c, user, found)
+	n, err := f.Store.EraseTraces(t.Context(), c, user, found, func(n int64) (json.RawMessage, error) {
+		return json.Marshal(map[string]int64{"erased": n})
+	})
 	must(t, err)
 	if n != int64(len(found)) {
 		t.Errorf("%d of %d were erased", n, len(found))
+	}
+	r, err := f.Store.Run(t.Context(), c.RunID)
+	must(t, err)
+	if want := fmt.Sprintf(`{"erased":%d}`, n); string(r.Result) != want {
+		t.Errorf("the run's result is %s, want %s", r.Result, want)
 	}
 	if again := allTraces(t, f, user, 100); len(again) != 0 {
 		t.Errorf("there still are %v", again)
@@ -136,7 +144,7 @@ func keepClaimed(t *testing.T, f Fixture) {
 	if len(found) != 1 {
 		t.Fatalf("found %v", found)
 	}
-	n, err := f.Store.EraseTraces(t.Context(), c, row.UserID, found)
+	n, err := f.Store.EraseTraces(t.Context(), c, row.UserID, found, nil)
 	must(t, err)
 	if d := ledger(t, f); n != 0 || d[0].Key != page.Claims[0].Key || d[0].UserID != row.UserID {
 		t.Errorf("%d erased: %+v", n, d[0])
@@ -210,7 +218,7 @@ func fencedErasure(t *testing.T, f Fixture) {
 	_, err := f.Store.FinishRun(t.Context(), c, exportops.RunDone, "")
 	must(t, err)
 	found := allTraces(t, f, user, 100)
-	if _, err := f.Store.EraseTraces(t.Context(), c, user, found); err != exportops.ErrFenced { //nolint:errorlint // it is not wrapped
+	if _, err := f.Store.EraseTraces(t.Context(), c, user, found, nil); err != exportops.ErrFenced { //nolint:errorlint // it is not wrapped
 		t.Errorf("error %v", err)
 	}
 	if err := f.Store.RecordErasure(t.Context(), c, exportops.Erasure{ID: exportops.NewID()}); err != exportops.ErrFenced { //nolint:errorlint // likewise
