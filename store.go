@@ -16,6 +16,7 @@ type Store interface {
 	RunStore
 	ErasureStore
 	GuardStore
+	AlertStore
 }
 
 // Database is an open database. Migrate or Ready comes before anything else.

@@ -18,6 +18,7 @@ type Store interface {
 	cleanup.Reader
 	exportops.RunStore
 	exportops.HoldStore
+	exportops.AlertStore
 	exportops.GuardStore
 }
 
