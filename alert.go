@@ -2,8 +2,12 @@ package exportops
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // AlertKind is what an alert rule looks at.
@@ -148,6 +152,34 @@ type Silence struct {
 func (s Silence) Covers(i Incident, now Time) bool {
 	return s.EndedAt == nil && !s.PlacedAt.After(now.Time) && now.Before(s.Until.Time) &&
 		(s.Rule == "" || s.Rule == i.Rule) && (s.Subject == "" || s.Subject == i.Subject)
+}
+
+// Check returns the silence with its texts trimmed. The errors are KindInvalid and
+// name each field that is wrong.
+func (s Silence) Check() (Silence, error) {
+	s.Rule, s.Subject, s.Reason, s.PlacedBy = strings.TrimSpace(s.Rule), strings.TrimSpace(s.Subject), strings.TrimSpace(s.Reason), strings.TrimSpace(s.PlacedBy)
+	var errs []error
+	for _, f := range []struct {
+		name, text string
+		most       int
+		needed     bool
+	}{
+		{"rule", s.Rule, MaxSilenceName, false}, {"subject", s.Subject, MaxSilenceName, false},
+		{"reason", s.Reason, MaxSilenceReason, true}, {"by", s.PlacedBy, MaxSilenceName, true},
+	} {
+		switch {
+		case f.needed && f.text == "":
+			errs = append(errs, Invalid(f.name, "missing"))
+		case len(f.text) > f.most:
+			errs = append(errs, Invalid(f.name, "longer than %d bytes", f.most))
+		case !utf8.ValidString(f.text) || strings.ContainsFunc(f.text, unicode.IsControl):
+			errs = append(errs, Invalid(f.name, "%q is no plain text", f.text))
+		}
+	}
+	if d := s.Until.Sub(s.PlacedAt.Time); d < time.Minute || d > MaxSilence {
+		errs = append(errs, Invalid("for", "%s is not from 1m to %s", d, MaxSilence))
+	}
+	return s, errors.Join(errs...)
 }
 
 // Limits of a silence.

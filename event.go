@@ -17,6 +17,7 @@ const (
 	EventReconcileComplete   EventType = "export_reconcile_complete"
 	EventReconcileFailed     EventType = "export_reconcile_failed"
 	EventFilesMissing        EventType = "export_files_missing"
+	EventAlert               EventType = "export_alert" // an incident fires, or is over
 )
 
 // Events takes structured log events. Emit puts the fields of v, a struct that

@@ -48,6 +48,22 @@ var subjects = map[exportops.AlertKind]string{
 	exportops.AlertOverlong:    "Duration of the active run",
 }
 
+// Describe says when a rule alerts: "Export failure rate exceeds 10%".
+func Describe(r exportops.AlertRule) string {
+	verb := "exceeds"
+	if kinds[r.Kind].below {
+		verb = "is below"
+	}
+	return fmt.Sprintf("%s %s %s", subjects[r.Kind], verb, threshold(r))
+}
+
+func threshold(r exportops.AlertRule) string {
+	if r.Kind == exportops.AlertFailureRate || r.Kind == exportops.AlertSuccess {
+		return trimmed(100*r.Threshold, 2) + "%"
+	}
+	return kinds[r.Kind].unit(r.Threshold)
+}
+
 // Message is the sentence of an alert: for the failure rate that of the contract.
 func Message(r exportops.AlertRule, f exportops.Reading) string {
 	k := kinds[r.Kind]
@@ -62,11 +78,7 @@ func Message(r exportops.AlertRule, f exportops.Reading) string {
 	if k.below {
 		verb = "is below threshold"
 	}
-	threshold := k.unit(r.Threshold)
-	if r.Kind == exportops.AlertFailureRate || r.Kind == exportops.AlertSuccess {
-		threshold = trimmed(100*r.Threshold, 2) + "%"
-	}
-	s := fmt.Sprintf("%s (%s) %s (%s)", what, k.unit(f.Value), verb, threshold)
+	s := fmt.Sprintf("%s (%s) %s (%s)", what, k.unit(f.Value), verb, threshold(r))
 	if f.Detail != "" {
 		s += ": " + f.Detail
 	}

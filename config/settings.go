@@ -35,6 +35,8 @@ type Settings struct {
 	ScheduleFiles   string `name:"schedule-files" env:"EXPORTOPS_SCHEDULE_FILES" default:"0 2 * * *" placeholder:"CRON" group:"settings" help:"of file-cleanup, in UTC (${default})"`
 	ScheduleLogs    string `name:"schedule-logs" env:"EXPORTOPS_SCHEDULE_LOGS" default:"0 3 1 * *" placeholder:"CRON" group:"settings" help:"of log-cleanup, in UTC (${default})"`
 
+	AlertInterval string `name:"alert-interval" env:"EXPORTOPS_ALERT_INTERVAL" default:"1m" placeholder:"DURATION" group:"settings" help:"how often serve holds the alert rules against the figures, besides after each aggregation; off for never (${default})"`
+
 	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
 
 	CronSecret          Secret `name:"cron-secret" env:"CRON_SECRET" placeholder:"SECRET" group:"secrets" help:"bearer secret of the cron endpoints, 16 characters or more; required to serve"`

@@ -22,8 +22,7 @@ type Store interface {
 	exportops.GuardStore
 }
 
-// Options is what a Runner works with. Every field is required, but for Policy
-// and the last two.
+// Options is what a Runner works with. Every field up to LogRetention is required.
 type Options struct {
 	Store   Store
 	Files   exportops.FileStore
@@ -37,6 +36,11 @@ type Options struct {
 	Policy *exportops.Policy
 	// Archives keeps log rows before they are deleted; nil where that is off.
 	Archives cleanup.Archiver
+
+	// Alerts, where set, is asked to look at the figures after each aggregation.
+	Alerts interface {
+		Evaluate(ctx context.Context) error
+	}
 
 	// Database names the database in plans: one is applied where it was made.
 	Database string

@@ -12,12 +12,11 @@ import (
 func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out exportops.Backlog, err error) {
 	var overdue sql.NullString
 	err = s.read.QueryRowContext(ctx, s.sql(`SELECT
-		(SELECT e.expires_at FROM {logs} e WHERE e.status = 'completed' AND e.expires_at < ?1 AND e.expires_at >= e.created_at
+		(SELECT min(e.expires_at) FROM {logs} e WHERE e.status = 'completed' AND e.expires_at < ?1 AND e.expires_at >= e.created_at
 			AND e.expires_at GLOB '[0-9][0-9][0-9][0-9]-*Z' AND e.file_url > ''
 			AND NOT EXISTS (SELECT 1 FROM exportops_deletions d WHERE d.export_id = e.export_id AND d.state = 'quarantined')
 			AND NOT EXISTS (SELECT 1 FROM exportops_holds h WHERE h.released_at IS NULL
-				AND (h.scope = 'all' OR h.subject IN (lower(e.export_id), lower(e.user_id))))
-			ORDER BY e.expires_at LIMIT 1),
+				AND (h.scope = 'all' OR h.subject IN (lower(e.export_id), lower(e.user_id))))),
 		(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined' AND state IN ('failed', 'quarantined')),
 		(SELECT count(*) FROM {logs} WHERE status IN ('queued', 'processing') AND +timestamp < ?2 AND coalesce(updated_at, '') < ?2),
 		(SELECT count(*) FROM exportops_missing_files),
