@@ -10,6 +10,8 @@
 //	                                                      │
 //	schedule, cron call, command ─▶ jobs ─▶ cleanup: judge ─▶ claim ─▶ file store ─▶ settle
 //
+//	aggregation, interval ─▶ alerting: figures ─▶ rules ─▶ incidents
+//
 // Decisions are pure functions here ([Selection.Judge], [JudgeRow],
 // [Locator.Resolve]); the packages metrics and cleanup act on them through the
 // interfaces declared beside each concept; sqlite and disk implement those.

@@ -21,6 +21,7 @@ const (
 	EventRetentionApplied    EventType = "export_retention_applied"
 	EventRetentionFailed     EventType = "export_retention_apply_failed"
 	EventFilesMissing        EventType = "export_files_missing"
+	EventAlert               EventType = "export_alert" // an incident fires, or is over
 )
 
 // Events takes structured log events. Emit puts the fields of v, a struct that

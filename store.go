@@ -17,6 +17,7 @@ type Store interface {
 	ErasureStore
 	GuardStore
 	ExpiryStore
+	AlertStore
 }
 
 // Database is an open database. Migrate or Ready comes before anything else.

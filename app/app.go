@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/alerting"
 	"github.com/exportops/exportops/archive"
 	"github.com/exportops/exportops/cleanup"
 	"github.com/exportops/exportops/config"
@@ -38,6 +39,7 @@ type App struct {
 	Store   exportops.Database
 	Files   exportops.FileStore
 	Metrics *metrics.Service
+	Alerts  *alerting.Service
 	Jobs    *jobs.Runner
 
 	config   config.Config
@@ -110,9 +112,12 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
+	a.Alerts = alerting.New(alerting.Options{
+		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: a.events, Rules: alerting.DefaultRules(), Now: a.now,
+	})
 	a.Jobs = jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
-		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Database: planName(a.Store, c),
+		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Alerts: a.Alerts, Database: planName(a.Store, c),
 		RestoredFrom: c.RestoredFrom,
 	})
 	return a, nil

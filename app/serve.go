@@ -59,6 +59,11 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) err
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		a.watch(working)
+	}()
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(l) }()
 	if listening != nil {
@@ -75,7 +80,9 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) err
 	// At once: no request is taken while runs end, and none waits for them.
 	drained := make(chan error, 1)
 	go func() { drained <- shutdown(end, server) }()
-	return errors.Join(err, jobs.Stop(end), <-drained)
+	err = errors.Join(err, jobs.Stop(end), <-drained)
+	<-watched
+	return err
 }
 
 // shutdown lets active requests finish, and cuts off those that do not.

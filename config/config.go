@@ -39,7 +39,9 @@ type Config struct {
 	RestoredFrom exportops.Time
 
 	Scheduler bool
-	Schedules map[exportops.Job]string // five-field cron expressions, in UTC
+	// AlertInterval is how often alert rules are looked at, 0 for never.
+	AlertInterval time.Duration
+	Schedules     map[exportops.Job]string // five-field cron expressions, in UTC
 
 	Addr       string // host:port
 	CronSecret Rotated
@@ -121,6 +123,8 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 	scheduler, err := oneOf("EXPORTOPS_SCHEDULER", s.Scheduler, "on", "off")
 	keep(err)
 	c.Scheduler = scheduler == "on"
+	c.AlertInterval, err = alertInterval(s.AlertInterval)
+	keep(err)
 	c.Schedules = map[exportops.Job]string{}
 	for job, given := range map[exportops.Job][2]string{
 		exportops.MetricsAggregate: {"EXPORTOPS_SCHEDULE_METRICS", s.ScheduleMetrics},

@@ -34,6 +34,7 @@ func TestDefaultsAreThoseOfTheContract(t *testing.T) {
 		FileRetention: 24 * time.Hour,
 		LogRetention:  30 * 24 * time.Hour,
 		Scheduler:     true,
+		AlertInterval: time.Minute,
 		Schedules: map[exportops.Job]string{
 			exportops.MetricsAggregate: "0 * * * *",
 			exportops.FileCleanup:      "0 2 * * *",
@@ -101,6 +102,7 @@ func TestValuesAreRead(t *testing.T) {
 		"days":                  {func(s *config.Settings) { s.LogRetention = "90d" }, func(c config.Config) any { return c.LogRetention }, 90 * 24 * time.Hour},
 		"days and hours":        {func(s *config.Settings) { s.FileRetention = "1d12h" }, func(c config.Config) any { return c.FileRetention }, 36 * time.Hour},
 		"key prefix":            {func(s *config.Settings) { s.KeyPrefix = "{user_id}/" }, func(c config.Config) any { return c.KeyPrefix }, "{user_id}/"},
+		"alerts off":            {func(s *config.Settings) { s.AlertInterval = "off" }, func(c config.Config) any { return c.AlertInterval }, time.Duration(0)},
 		"scheduler off":         {func(s *config.Settings) { s.Scheduler = "off" }, func(c config.Config) any { return c.Scheduler }, false},
 		"schedule":              {func(s *config.Settings) { s.ScheduleFiles = " */5  * * * 1-5" }, func(c config.Config) any { return c.Schedules[exportops.FileCleanup] }, "*/5 * * * 1-5"},
 		"every address":         {func(s *config.Settings) { s.Addr = ":80" }, func(c config.Config) any { return c.Addr }, ":80"},
@@ -167,6 +169,7 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"overflow":                    {func(s *config.Settings) { s.LogRetention = "9999999d" }, "EXPORT_LOG_RETENTION", "not a duration"},
 		"schedule of reconcile":       {func(s *config.Settings) { s.ScheduleReconcile = "never" }, "EXPORTOPS_SCHEDULE_RECONCILE", "five fields"},
 		"restored from":               {func(s *config.Settings) { s.RestoredFrom = "yesterday" }, "EXPORTOPS_RESTORED_FROM", "2026-01-31T12:00:00Z"},
+		"alert interval":              {func(s *config.Settings) { s.AlertInterval = "1s" }, "EXPORTOPS_ALERT_INTERVAL", "from 10s to 1h"},
 		"scheduler":                   {func(s *config.Settings) { s.Scheduler = "yes" }, "EXPORTOPS_SCHEDULER", "on or off"},
 		"six fields":                  {func(s *config.Settings) { s.ScheduleLogs = "0 0 3 1 * *" }, "EXPORTOPS_SCHEDULE_LOGS", "not a cron expression"},
 		"zone":                        {func(s *config.Settings) { s.ScheduleLogs = "TZ=Asia/Tokyo 0 3 1 * *" }, "EXPORTOPS_SCHEDULE_LOGS", "five fields"},

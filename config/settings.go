@@ -39,6 +39,8 @@ type Settings struct {
 
 	ScheduleReconcile string `name:"schedule-reconcile" env:"EXPORTOPS_SCHEDULE_RECONCILE" default:"off" placeholder:"CRON|off" group:"settings" help:"of reconcile, in UTC: it reads the names of all files (${default})"`
 
+	AlertInterval string `name:"alert-interval" env:"EXPORTOPS_ALERT_INTERVAL" default:"1m" placeholder:"DURATION" group:"settings" help:"how often serve holds the alert rules against the figures, besides after each aggregation; off for never (${default})"`
+
 	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
 
 	CronSecret          Secret `name:"cron-secret" env:"CRON_SECRET" placeholder:"SECRET" group:"secrets" help:"bearer secret of the cron endpoints, 16 characters or more; required to serve"`

@@ -168,3 +168,15 @@ func address(s string) (string, error) {
 	}
 	return s, nil
 }
+
+func alertInterval(s string) (time.Duration, error) {
+	const least, most = 10 * time.Second, time.Hour
+	if s == "off" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < least || d > most {
+		return 0, invalid("EXPORTOPS_ALERT_INTERVAL", fmt.Sprintf("%q is neither off nor a duration from 10s to 1h", s), "use something like 1m")
+	}
+	return d, nil
+}

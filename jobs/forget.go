@@ -13,9 +13,9 @@ import (
 const maxLogCleanupGap = 40 * 24 * time.Hour
 
 // forget deletes records of our own that are kept no longer: old runs, holds
-// that were released, and entries of the ledger whose log row has been gone for as long. When a row
-// went is not recorded; it cannot have been later than the retention and the
-// next log cleanup after its export ended.
+// that were released, incidents that are over, and entries of the ledger whose log
+// row has been gone for as long. When a row went is not recorded; it cannot have
+// been later than the retention and the next log cleanup after its export ended.
 func (r *Runner) forget(ctx context.Context, w cleanup.Work) error {
 	const page = 500
 	now := r.Now()
@@ -39,6 +39,12 @@ func (r *Runner) forget(ctx context.Context, w cleanup.Work) error {
 		var err error
 		if n, err = r.Store.ForgetHolds(ctx, checkpoint(), runs, page); err != nil {
 			return fmt.Errorf("delete holds released long ago: %w", err)
+		}
+	}
+	for n := int64(1); n > 0 && !ended(); {
+		var err error
+		if n, err = r.Store.ForgetAlerts(ctx, checkpoint(), runs, page); err != nil {
+			return fmt.Errorf("delete incidents that were over long ago: %w", err)
 		}
 	}
 	for more := true; more && !ended(); {

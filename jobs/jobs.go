@@ -18,11 +18,11 @@ type Store interface {
 	cleanup.Reader
 	exportops.RunStore
 	exportops.HoldStore
+	exportops.AlertStore
 	exportops.GuardStore
 }
 
-// Options is what a Runner works with. Every field is required, but for those from
-// Policy on.
+// Options is what a Runner works with. Every field up to LogRetention is required.
 type Options struct {
 	Store   Store
 	Files   exportops.FileStore
@@ -40,6 +40,11 @@ type Options struct {
 	// RestoredFrom is the time of the backup that the database was restored from,
 	// while what is younger is not settled; zero otherwise.
 	RestoredFrom exportops.Time
+
+	// Alerts, where set, is asked to look at the figures after each aggregation.
+	Alerts interface {
+		Evaluate(ctx context.Context) error
+	}
 
 	// Database names the database in plans: one is applied where it was made.
 	Database string

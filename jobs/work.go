@@ -221,6 +221,12 @@ func (r *Runner) aggregate(ctx context.Context, deadline time.Time, out *exporto
 	if out.FailureAlert, err = r.Metrics.AnnounceFailureRate(ctx, lookbackMinutes); err != nil {
 		return fmt.Errorf("check the failure rate: %w", err)
 	}
+	if r.Alerts == nil {
+		return nil
+	}
+	if err := r.Alerts.Evaluate(ctx); err != nil {
+		return fmt.Errorf("check alerts: %w", err)
+	}
 	return nil
 }
 

@@ -238,6 +238,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	no(s.Scrub(ctx))
 	storetest.ExerciseArchives(t, s, c, name)
 	storetest.ExerciseHolds(t, s, c, name)
+	storetest.ExerciseAlerts(t, s, c, name)
 	name("LogStatistics")
 	_, err = s.LogStatistics(ctx, now)
 	no(err)

@@ -132,6 +132,9 @@ var wholeTables = map[string]string{
 	"CountCandidates policy":     "likewise",
 	"CountCandidatesUpTo policy": "likewise, until it is enough",
 	"NamedFiles":                 "it is about every row that names a file",
+	"Incidents":                  "the newest first, until the page is full",
+	"Silences":                   "there are a few",
+	"Backlog":                    "it counts the missing files, which are few",
 }
 
 // wholeStatus says which calls may take the index on status to all completed
@@ -141,6 +144,7 @@ var wholeStatus = map[string]string{
 	"CountCandidates age":     "likewise",
 	"CountCandidatesUpTo age": "likewise, until it is enough",
 	"KeyRows":                 "it is about all files that are live",
+	"Backlog":                 "likewise: it adds up their sizes",
 	"StuckExports":            "likewise what is in progress, which is little",
 	"InProgress":              "it asks for what is queued and processing alone, which is little",
 }
@@ -159,7 +163,7 @@ var (
 
 var partialIndexes = []string{
 	"exportops_deletions_open", "exportops_deletions_unchained", "exportops_runs_active", "exportops_archives_unfinished",
-	"exportops_holds_active",
+	"exportops_holds_active", "exportops_incidents_open",
 }
 
 func TestStatementsUseTheIndexes(t *testing.T) {

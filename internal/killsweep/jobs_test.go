@@ -44,6 +44,10 @@ var allJobs = []job{
 		w.command(t, "reconcile")
 		w.rows(t, more...)
 	}},
+	{name: "erase-user-archived", args: []string{"erase-user", anna}, archive: true, prepare: func(w *world, t *testing.T) {
+		w.command(t, "run", "metrics-aggregate")
+		w.try(t, "run", "log-cleanup")
+	}},
 	{name: "reconcile", args: []string{"reconcile"}, prepare: func(w *world, t *testing.T) {
 		w.command(t, "reconcile", "--stuck-after", "1000h")
 		w.rows(t, row{n: 70, user: ben, status: "completed", days: 3, expires: -9, url: "stray/found.csv"})

@@ -1,0 +1,137 @@
+package alerting
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/metrics"
+)
+
+// Figures answers for exports.
+type Figures interface {
+	Figures(ctx context.Context, last time.Duration, only metrics.Only) (metrics.Figures, error)
+	Volume(ctx context.Context, p exportops.Period, days int) (exportops.Volume, error)
+}
+
+// Runs answers for the runs of jobs.
+type Runs interface {
+	Runs(ctx context.Context, f exportops.RunFilter) ([]exportops.Run, string, error)
+	ActiveRuns(ctx context.Context) ([]exportops.Run, error)
+}
+
+// Options is what a Service works with. Every field is required.
+type Options struct {
+	Store   exportops.AlertStore
+	Runs    Runs
+	Figures Figures
+	Events  exportops.Events
+	Rules   []exportops.AlertRule
+	Now     func() time.Time
+}
+
+// Service holds figures against rules and keeps what comes of it. It is safe for
+// concurrent use, and any number of processes may do so at the same time.
+type Service struct{ Options }
+
+// New returns a Service.
+func New(o Options) *Service { return &Service{o} }
+
+// change is an export_alert event: what happened to an incident.
+type change struct {
+	exportops.Incident
+	Step exportops.IncidentStep `json:"step"`
+	Note string                 `json:"note,omitempty"`
+}
+
+// Evaluate reads the figure of every rule, and lets incidents begin, go on and end
+// by them. A rule whose figure cannot be read is told in the error, and the others
+// are held all the same. What happened to an incident is emitted as export_alert,
+// by the one process that was first.
+func (s *Service) Evaluate(ctx context.Context) error {
+	now := exportops.At(s.Now())
+	open, err := s.Store.OpenIncidents(ctx)
+	if err != nil {
+		return err
+	}
+	known := map[[2]string]*exportops.Incident{}
+	for n := range open {
+		known[[2]string{open[n].Rule, open[n].Subject}] = &open[n]
+	}
+	look := &look{Service: s, now: now}
+	var errs []error
+	for _, r := range s.Rules {
+		figures, err := look.read(ctx, r)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("rule %s: %w", r.Name, err))
+			figures = nil
+		}
+		for _, f := range figures {
+			key := [2]string{r.Name, f.Subject}
+			errs = append(errs, s.keep(ctx, r, known[key], f, now))
+			delete(known, key)
+		}
+		if err != nil { // what is known of it stays
+			for key := range known {
+				if key[0] == r.Name {
+					delete(known, key)
+				}
+			}
+		}
+	}
+	for _, i := range known {
+		next, events := resolve(i, now, "there is no such rule any more")
+		errs = append(errs, s.save(ctx, *next, events))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Service) keep(ctx context.Context, r exportops.AlertRule, open *exportops.Incident, f exportops.Reading, now exportops.Time) error {
+	next, events := Advance(r, open, f, now)
+	if next == nil || next == open {
+		return nil
+	}
+	return s.save(ctx, *next, events)
+}
+
+// save keeps an incident, unless another process was first: then it has told of it.
+func (s *Service) save(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent) error {
+	saved, err := s.Store.SaveIncident(ctx, i, events)
+	if err != nil || !saved {
+		return err
+	}
+	for _, e := range events {
+		if e.Step != exportops.StepPending {
+			s.Events.Emit(exportops.EventAlert, change{i, e.Step, e.Note})
+		}
+	}
+	return nil
+}
+
+// Acknowledge says that somebody looks at an incident. It is KindNotFound where
+// there is none, and KindConflict when it is over.
+func (s *Service) Acknowledge(ctx context.Context, id, by string) (exportops.Incident, error) {
+	const attempts = 5 // others may change it meanwhile
+	for range attempts {
+		i, err := s.Store.Incident(ctx, id)
+		switch {
+		case err != nil || i.AcknowledgedAt != nil:
+			return i, err
+		case !i.Open():
+			return i, &exportops.Error{Kind: exportops.KindConflict, Message: fmt.Sprintf("incident %s is over", id)}
+		}
+		now := exportops.At(s.Now())
+		i.AcknowledgedAt, i.AcknowledgedBy = &now, by
+		e := event(&i, exportops.StepAcknowledged, now, "")
+		e.By = by
+		saved, err := s.Store.SaveIncident(ctx, i, []exportops.IncidentEvent{e})
+		if err != nil || saved {
+			return i, err
+		}
+	}
+	return exportops.Incident{}, &exportops.Error{
+		Kind: exportops.KindConflict, Message: fmt.Sprintf("incident %s is being changed", id), Hint: "try again",
+	}
+}

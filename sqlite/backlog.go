@@ -1,0 +1,31 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/exportops/exportops"
+)
+
+// Backlog implements exportops.AlertStore.
+func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out exportops.Backlog, err error) {
+	var overdue sql.NullString
+	err = s.read.QueryRowContext(ctx, s.sql(`SELECT
+		(SELECT min(e.expires_at) FROM {logs} e WHERE e.status = 'completed' AND e.expires_at < ?1 AND e.expires_at >= e.created_at
+			AND e.expires_at GLOB '[0-9][0-9][0-9][0-9]-*Z' AND e.file_url > ''
+			AND NOT EXISTS (SELECT 1 FROM exportops_deletions d WHERE d.export_id = e.export_id AND d.state = 'quarantined')
+			AND NOT EXISTS (SELECT 1 FROM exportops_holds h WHERE h.released_at IS NULL
+				AND (h.scope = 'all' OR h.subject IN (lower(e.export_id), lower(e.user_id))))),
+		(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined' AND state IN ('failed', 'quarantined')),
+		(SELECT count(*) FROM {logs} WHERE status IN ('queued', 'processing') AND +timestamp < ?2 AND coalesce(updated_at, '') < ?2),
+		(SELECT count(*) FROM exportops_missing_files),
+		(SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0)`),
+		b.Now.String(), b.Stuck.String()).
+		Scan(&overdue, &out.Quarantined, &out.Stuck, &out.Missing, &out.StoredBytes)
+	out.OldestOverdue = timePtr(overdue)
+	if err != nil {
+		return out, s.explain(fmt.Errorf("read the backlog: %w", err))
+	}
+	return out, nil
+}
