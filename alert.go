@@ -164,8 +164,10 @@ func (s Silence) Check() (Silence, error) {
 		most       int
 		needed     bool
 	}{
-		{"rule", s.Rule, MaxSilenceName, false}, {"subject", s.Subject, MaxSilenceName, false},
-		{"reason", s.Reason, MaxSilenceReason, true}, {"by", s.PlacedBy, MaxSilenceName, true},
+		{"rule", s.Rule, MaxSilenceName, false},
+		{"subject", s.Subject, MaxSilenceName, false},
+		{"reason", s.Reason, MaxSilenceReason, true},
+		{"by", s.PlacedBy, MaxSilenceName, true},
 	} {
 		switch {
 		case f.needed && f.text == "":

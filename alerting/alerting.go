@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
-	"github.com/exportops/exportops/metrics"
 )
 
 // Figures answers for exports.
 type Figures interface {
-	Figures(ctx context.Context, last time.Duration, only metrics.Only) (metrics.Figures, error)
+	Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error)
 	Volume(ctx context.Context, p exportops.Period, days int) (exportops.Volume, error)
 }
 

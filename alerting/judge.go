@@ -62,11 +62,11 @@ func Advance(r exportops.AlertRule, open *exportops.Incident, f exportops.Readin
 			ID: exportops.NewID(), Rule: r.Name, Kind: r.Kind, Subject: f.Subject, State: exportops.IncidentPending, StartedAt: now,
 		}
 		see(i, r, f, now)
-		events := []exportops.IncidentEvent{event(i, exportops.StepPending, now, "")}
+		began := event(i, exportops.StepPending, now, "")
 		if r.For > 0 {
-			return i, events
+			return i, []exportops.IncidentEvent{began}
 		}
-		return i, append(events, fire(i, now))
+		return i, []exportops.IncidentEvent{began, fire(i, now)}
 	}
 	i := *open
 	if now.Before(i.SeenAt.Time) {

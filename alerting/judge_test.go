@@ -82,10 +82,16 @@ func TestMessage(t *testing.T) {
 		{"success-objective", exportops.Reading{Value: 0.9}, "Export success rate (90.00%) is below threshold (95%)"},
 		{"burn-rate-fast", exportops.Reading{Value: 15}, "Burn rate of the success objective (15x) exceeds threshold (14.4x)"},
 		{"overdue-files", exportops.Reading{Value: 30.25}, "Age of the oldest overdue file (30.2 h) exceeds threshold (26 h)"},
-		{"missed-runs", exportops.Reading{Subject: "file-cleanup", Value: 3},
-			"Number of missed runs of file-cleanup (3) exceeds threshold (0)"},
-		{"overlong-runs", exportops.Reading{Subject: "log-cleanup", Value: 61, Detail: "run 7"},
-			"Duration of the active run of log-cleanup (61 min) exceeds threshold (60 min): run 7"},
+		{
+			"missed-runs",
+			exportops.Reading{Subject: "file-cleanup", Value: 3},
+			"Number of missed runs of file-cleanup (3) exceeds threshold (0)",
+		},
+		{
+			"overlong-runs",
+			exportops.Reading{Subject: "log-cleanup", Value: 61, Detail: "run 7"},
+			"Duration of the active run of log-cleanup (61 min) exceeds threshold (60 min): run 7",
+		},
 	} {
 		if d := cmp.Diff(c.want, alerting.Message(rule(t, c.rule), c.f)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", c.rule, d)
@@ -227,8 +233,11 @@ func TestTell(t *testing.T) {
 		{"nothing_under_a_silence", exportops.Incident{State: firing, FiredAt: ago(0)}, true, ""},
 		{"nothing_again_so_soon", exportops.Incident{State: firing, FiredAt: ago(90), RemindedAt: ago(59)}, false, ""},
 		{"a_reminder", exportops.Incident{State: firing, FiredAt: ago(90), RemindedAt: ago(60)}, false, exportops.StepReminder},
-		{"no_reminder_of_what_somebody_looks_at",
-			exportops.Incident{State: firing, FiredAt: ago(90), RemindedAt: ago(60), AcknowledgedAt: ago(1)}, false, ""},
+		{
+			"no_reminder_of_what_somebody_looks_at",
+			exportops.Incident{State: firing, FiredAt: ago(90), RemindedAt: ago(60), AcknowledgedAt: ago(1)},
+			false, "",
+		},
 		{"that_it_is_over", exportops.Incident{State: over, FiredAt: ago(9), RemindedAt: ago(9), ResolvedAt: ago(0)}, false, exportops.StepResolved},
 		{"not_that_it_is_over_to_who_never_heard_of_it", exportops.Incident{State: over, FiredAt: ago(9), ResolvedAt: ago(0)}, false, ""},
 	} {

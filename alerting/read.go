@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
-	"github.com/exportops/exportops/metrics"
 )
 
 // look reads the figures of one evaluation, and what several rules ask for once.
@@ -16,12 +15,12 @@ type look struct {
 	*Service
 	now     exportops.Time
 	backlog map[time.Duration]exportops.Backlog
-	figures map[asked]metrics.Figures
+	figures map[asked]exportops.Figures
 }
 
 type asked struct {
 	last time.Duration
-	only metrics.Only
+	only exportops.Only
 }
 
 // read returns the figures that a rule looks at.
@@ -47,15 +46,15 @@ func one(f exportops.Reading, err error) ([]exportops.Reading, error) {
 	return []exportops.Reading{f}, err
 }
 
-func (l *look) sum(ctx context.Context, last time.Duration, r exportops.AlertRule) (metrics.Figures, error) {
-	key := asked{last, metrics.Only{Format: r.Format, UserID: r.UserID}}
+func (l *look) sum(ctx context.Context, last time.Duration, r exportops.AlertRule) (exportops.Figures, error) {
+	key := asked{last, exportops.Only{Format: r.Format, UserID: r.UserID}}
 	if f, ok := l.figures[key]; ok {
 		return f, nil
 	}
 	f, err := l.Figures.Figures(ctx, last, key.only)
 	if err == nil {
 		if l.figures == nil {
-			l.figures = map[asked]metrics.Figures{}
+			l.figures = map[asked]exportops.Figures{}
 		}
 		l.figures[key] = f
 	}
@@ -209,7 +208,7 @@ func (l *look) runs(ctx context.Context, r exportops.AlertRule) (out []exportops
 		if err != nil {
 			return nil, err
 		}
-		f := exportops.Reading{}
+		var f exportops.Reading
 		if r.Kind == exportops.AlertMissed {
 			f = missed(runs, exportops.At(l.now.Add(-r.Window)))
 		} else {

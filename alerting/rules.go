@@ -49,18 +49,30 @@ const gigabyte = 1e9
 func DefaultRules() []exportops.AlertRule {
 	const day, sample = 24 * time.Hour, 5
 	return []exportops.AlertRule{
-		{Name: "failure-rate", Kind: exportops.AlertFailureRate, Severity: exportops.SeverityHigh, Threshold: 0.10, Clear: 0.08,
-			Window: time.Hour, MinSample: sample},
-		{Name: "success-objective", Kind: exportops.AlertSuccess, Severity: exportops.SeverityWarning, Threshold: SuccessObjective,
-			Clear: 0.96, Window: day, MinSample: sample},
-		{Name: "burn-rate-fast", Kind: exportops.AlertBurnRate, Severity: exportops.SeverityCritical, Threshold: fastBurn, Clear: 12,
-			Window: time.Hour, Short: 5 * time.Minute, MinSample: sample},
-		{Name: "burn-rate-slow", Kind: exportops.AlertBurnRate, Severity: exportops.SeverityHigh, Threshold: slowBurn, Clear: 5,
-			Window: 6 * time.Hour, Short: 30 * time.Minute, MinSample: sample},
-		{Name: "average-duration", Kind: exportops.AlertAvgDuration, Severity: exportops.SeverityWarning, Threshold: 5000, Clear: 4500,
-			Window: time.Hour, MinSample: sample},
-		{Name: "p95-duration", Kind: exportops.AlertP95Duration, Severity: exportops.SeverityWarning, Threshold: 15_000, Clear: 13_500,
-			Window: time.Hour, MinSample: sample},
+		{
+			Name: "failure-rate", Kind: exportops.AlertFailureRate, Severity: exportops.SeverityHigh, Threshold: 0.10, Clear: 0.08,
+			Window: time.Hour, MinSample: sample,
+		},
+		{
+			Name: "success-objective", Kind: exportops.AlertSuccess, Severity: exportops.SeverityWarning, Threshold: SuccessObjective,
+			Clear: 0.96, Window: day, MinSample: sample,
+		},
+		{
+			Name: "burn-rate-fast", Kind: exportops.AlertBurnRate, Severity: exportops.SeverityCritical, Threshold: fastBurn, Clear: 12,
+			Window: time.Hour, Short: 5 * time.Minute, MinSample: sample,
+		},
+		{
+			Name: "burn-rate-slow", Kind: exportops.AlertBurnRate, Severity: exportops.SeverityHigh, Threshold: slowBurn, Clear: 5,
+			Window: 6 * time.Hour, Short: 30 * time.Minute, MinSample: sample,
+		},
+		{
+			Name: "average-duration", Kind: exportops.AlertAvgDuration, Severity: exportops.SeverityWarning, Threshold: 5000, Clear: 4500,
+			Window: time.Hour, MinSample: sample,
+		},
+		{
+			Name: "p95-duration", Kind: exportops.AlertP95Duration, Severity: exportops.SeverityWarning, Threshold: 15_000, Clear: 13_500,
+			Window: time.Hour, MinSample: sample,
+		},
 		{Name: "volume", Kind: exportops.AlertVolume, Severity: exportops.SeverityCapacity, Threshold: 1000, Clear: 900, Window: time.Hour},
 		{Name: "no-exports", Kind: exportops.AlertSilence, Severity: exportops.SeverityWarning, Threshold: 1, Clear: 1, Window: 6 * time.Hour},
 		{Name: "stored-files", Kind: exportops.AlertStored, Severity: exportops.SeverityWarning, Threshold: 10 * gigabyte, Clear: 9 * gigabyte},

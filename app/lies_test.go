@@ -100,7 +100,7 @@ func tell(t *testing.T, l lie) {
 	t.Cleanup(w.close)
 	w.fill(honest)
 	var objects exportops.ObjectStore
-	var files exportops.FileStore = w.Files
+	files := w.Files
 	lying, err := app.OpenArchive(t.Context(), c)
 	w.must(err)
 	t.Cleanup(func() { _ = lying.Close() })

@@ -7,31 +7,14 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// Figures are what exports of an interval come to, all of them or some.
-type Figures struct {
-	Completed, Failed, InProgress int64
-	// The durations of completed exports in milliseconds; nil where none was measured.
-	AvgDurationMS, P95DurationMS *float64
-	Measured                     int64 // exports with a duration
-}
-
-// Finished is how many exports came to an end.
-func (f Figures) Finished() int64 { return f.Completed + f.Failed }
-
-// Only narrows Figures; its zero value takes every export.
-type Only struct {
-	Format exportops.Format
-	UserID string
-}
-
 // Figures sums up the exports of the last part of time. It emits nothing. Those of
 // one user are read row by row: rollups do not know whose an export was.
-func (s *Service) Figures(ctx context.Context, last time.Duration, only Only) (Figures, error) {
+func (s *Service) Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error) {
 	now := s.now()
 	// What is reported in this very millisecond counts.
 	span := exportops.Span{From: exportops.At(now.Add(-last)), To: exportops.At(now.Add(time.Millisecond))}
 	if err := checkRange(span); err != nil {
-		return Figures{}, err
+		return exportops.Figures{}, err
 	}
 	sums := &chosen{sums: newSums(), only: only}
 	if only.UserID != "" {
@@ -48,7 +31,7 @@ func (s *Service) Figures(ctx context.Context, last time.Duration, only Only) (F
 // chosen sums up those exports that are asked for.
 type chosen struct {
 	sums *sums
-	only Only
+	only exportops.Only
 }
 
 func (c *chosen) cell(e *exportops.Cell) error {
@@ -64,7 +47,7 @@ func (c *chosen) outcome(o *exportops.Outcome) {
 	}
 }
 
-func (c *chosen) figures() (f Figures) {
+func (c *chosen) figures() (f exportops.Figures) {
 	var d measure
 	for _, t := range c.sums.tallies {
 		f.Completed += t.completed

@@ -92,8 +92,9 @@ func (s *Store) Incident(ctx context.Context, id string) (exportops.Incident, er
 
 // Incidents implements exportops.AlertStore.
 func (s *Store) Incidents(ctx context.Context, f exportops.IncidentFilter) ([]exportops.Incident, string, error) {
-	limit, before, err := pageSize(f.Limit), int64(1)<<62, error(nil)
+	limit, before := pageSize(f.Limit), int64(1)<<62
 	if f.Before != "" {
+		var err error
 		if before, err = strconv.ParseInt(f.Before, 10, 64); err != nil {
 			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", f.Before)
 		}

@@ -237,7 +237,7 @@ func backlog(t *testing.T, f Fixture) {
 		}),
 	)
 	place(t, f, exportops.HoldUser, held)
-	size := int64(f.Count(t, `SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed'`))
+	size := f.Count(t, `SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed'`)
 	read(exportops.Backlog{OldestOverdue: &early, Stuck: 1, StoredBytes: size})
 	place(t, f, exportops.HoldAll, "")
 	read(exportops.Backlog{Stuck: 1, StoredBytes: size})
