@@ -236,7 +236,7 @@ func failed(runs []exportops.Run) (f exportops.Reading) {
 		switch run.State {
 		case exportops.RunFailed, exportops.RunRefused:
 			if f.Value++; f.Value == 1 {
-				f.Detail = "run " + run.ID + ": " + run.Error
+				f.Detail = "run " + run.ID
 			}
 		case exportops.RunDone, exportops.RunPartial:
 			return f
