@@ -88,7 +88,7 @@ func orderOf(s exportops.Selection) (order, error) {
 		return order{
 			where: ofUser + ` AND +e.status NOT IN ('queued', 'processing') AND e.file_url > ''
 				AND NOT (+e.status <> 'completed' AND coalesce(d.state, '') IN ('deleted', 'absent'))`,
-			args: []any{s.UserID, strings.ToUpper(s.UserID)},
+			args: []any{s.UserID, strings.ToUpper(s.UserID)}, sort: "user_id",
 		}, nil
 	}
 	return order{}, fmt.Errorf("no selection by %q", s.Mode)
@@ -149,6 +149,8 @@ func (o order) cursor(c exportops.Candidate, row any) exportops.Cursor {
 	switch {
 	case o.sort == "timestamp":
 		p.Sort = []byte(c.Timestamp)
+	case o.sort == "user_id":
+		p.Sort = []byte(c.UserID)
 	case o.sort == "expires_at" && c.ExpiresAt != nil:
 		p.Sort = []byte(*c.ExpiresAt)
 	}

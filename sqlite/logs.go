@@ -27,7 +27,7 @@ const ofUser = `e.user_id IN (?, ?)`
 
 func logOrder(s exportops.LogSelection) order {
 	if s.UserID != "" {
-		o := order{where: ofUser, args: []any{s.UserID, strings.ToUpper(s.UserID)}}
+		o := order{where: ofUser, args: []any{s.UserID, strings.ToUpper(s.UserID)}, sort: "user_id"}
 		if !s.Cut.IsZero() {
 			o = o.and(` AND e.timestamp < ?`, s.Cut.String())
 		}

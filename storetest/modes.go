@@ -211,7 +211,7 @@ func erasureCases(user string) map[string]modeCase {
 		"processing":     {row: Row{UserID: user, Status: "processing", FileURL: file}},
 		"without_a_file": {row: Row{UserID: user, Status: "expired"}},
 		"another_user":   {row: Row{Status: "expired", FileURL: file}},
-		"upper_case":     {row: Row{UserID: strings.ToUpper(user), Status: "expired", FileURL: file}},
+		"upper_case":     {row: Row{UserID: strings.ToUpper(user), Status: "expired", FileURL: file}, want: exportops.Due},
 	}
 	maps.Copy(cases, confirmationCases(Row{UserID: user, Status: "expired"}))
 	// What a completed row names may still be served to someone.
