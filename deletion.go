@@ -296,7 +296,10 @@ type LogStore interface {
 	// and are held by a rollup: of a page in an order of its own, after the cursor.
 	// The hours that counted them are sealed. It returns how many exports it was
 	// about, and the cursor of the next page, "" after the last.
-	DeleteLoneMetrics(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int) (int64, Cursor, error)
+	// It asks progress, where there is one, last in the transaction for the run's
+	// result that counts what went.
+	DeleteLoneMetrics(ctx context.Context, c Checkpoint, s LogSelection, after Cursor, limit int, progress TraceProgress) (
+		int64, Cursor, error)
 	// LogStatistics counts the finished exports with a timestamp before cut,
 	// those aside that say completed and name a file.
 	LogStatistics(ctx context.Context, cut Time) (LogStatistics, error)

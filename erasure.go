@@ -108,7 +108,7 @@ type Trace struct {
 	Key  string // what finds it, in the store's words
 }
 
-// TraceProgress gives the run's result that counts n traces as erased.
+// TraceProgress gives the run's result that counts n traces, or metrics, as gone.
 type TraceProgress func(n int64) (json.RawMessage, error)
 
 // ErasureStore erases what is left of a user when files, rows and metrics are

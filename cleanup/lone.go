@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -43,7 +44,11 @@ func (r *logRun) deleteLonePage(ctx context.Context, sel exportops.LogSelection,
 		return "", err
 	}
 	began := time.Now()
-	n, next, err := r.Store.DeleteLoneMetrics(ctx, cp, sel, after, r.pace.size)
+	n, next, err := r.Store.DeleteLoneMetrics(ctx, cp, sel, after, r.pace.size, func(n int64) (json.RawMessage, error) {
+		counted := *r.res
+		counted.LoneMetrics += n
+		return r.work.record(counted)
+	})
 	if err != nil {
 		return "", fmt.Errorf("delete metrics without a row: %w", err)
 	}

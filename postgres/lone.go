@@ -20,7 +20,7 @@ var loneMetric = `m.outcome AND m.status IN ('completed', 'failed')
 // DeleteLoneMetrics implements exportops.LogStore. It looks without a lock, and
 // judges again once the hours are locked.
 func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, sel exportops.LogSelection,
-	after exportops.Cursor, limit int,
+	after exportops.Cursor, limit int, progress exportops.TraceProgress,
 ) (deleted int64, next exportops.Cursor, err error) {
 	exports, next, err := s.lonePage(ctx, sel, after, limit)
 	if err != nil || len(exports) == 0 {
@@ -50,7 +50,18 @@ func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, s
 			if err := sealHours(ctx, tx, []string{}, still); err != nil {
 				return err
 			}
-			return deleteMetrics(ctx, tx, still)
+			if err := deleteMetrics(ctx, tx, still); err != nil || progress == nil {
+				return err
+			}
+			result, err := progress(deleted)
+			if err != nil {
+				return err
+			}
+			_, err = tx.Exec(ctx, `UPDATE exportops.runs SET result = $2::json WHERE id = $1`, c.RunID, nullJSON(result))
+			if err != nil {
+				return fmt.Errorf("keep the result: %w", err)
+			}
+			return nil
 		})
 	})
 	return deleted, next, err

@@ -19,7 +19,7 @@ var loneMetric = `m.outcome = 1 AND m.status IN ` + finished + `
 // DeleteLoneMetrics implements exportops.LogStore. It looks without the write
 // lock, and judges again under it.
 func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, sel exportops.LogSelection,
-	after exportops.Cursor, limit int,
+	after exportops.Cursor, limit int, progress exportops.TraceProgress,
 ) (deleted int64, next exportops.Cursor, err error) {
 	exports, next, err := s.lonePage(ctx, sel, after, limit)
 	if err != nil || len(exports) == 0 {
@@ -46,7 +46,15 @@ func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, s
 		if err := sealHoursOf(ctx, tx, still); err != nil {
 			return err
 		}
-		return deleteMetrics(ctx, tx, still)
+		if err := deleteMetrics(ctx, tx, still); err != nil || progress == nil {
+			return err
+		}
+		result, err := progress(deleted)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(result), c.RunID)
+		return err
 	})
 	return deleted, next, err
 }

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,8 +45,17 @@ func forgetLone(t *testing.T, f Fixture) {
 		t.Helper()
 		var next exportops.Cursor
 		for {
-			deleted, after, err := f.Store.DeleteLoneMetrics(t.Context(), cp, s, next, 1)
+			deleted, after, err := f.Store.DeleteLoneMetrics(t.Context(), cp, s, next, 1, func(n int64) (json.RawMessage, error) {
+				return json.RawMessage(fmt.Sprintf(`{"gone":%d}`, n)), nil
+			})
 			must(t, err)
+			if deleted > 0 { // the count is kept with the deletion
+				run, err := f.Store.Run(t.Context(), cp.RunID)
+				must(t, err)
+				if want := fmt.Sprintf(`{"gone":%d}`, deleted); string(run.Result) != want {
+					t.Fatalf("the run says %s, want %s", run.Result, want)
+				}
+			}
 			n += deleted
 			if next = after; next == "" {
 				return n
@@ -68,11 +79,11 @@ func forgetLone(t *testing.T, f Fixture) {
 	if !stateOf(t, f, noon).Sealed {
 		t.Fatal("the hour was not sealed")
 	}
-	if _, _, err := f.Store.DeleteLoneMetrics(t.Context(), exportops.Checkpoint{Now: noon}, cut, "", 10); err != nil {
+	if _, _, err := f.Store.DeleteLoneMetrics(t.Context(), exportops.Checkpoint{Now: noon}, cut, "", 10, nil); err != nil {
 		t.Fatalf("nothing to delete needs no fence: %v", err)
 	}
 	write(t, f, exportops.Rollup{Start: after(noon, time.Hour)}, stateOf(t, f, after(noon, time.Hour)).Version, true)
-	if _, _, err := f.Store.DeleteLoneMetrics(t.Context(), exportops.Checkpoint{Now: noon}, cut, "", 10); err == nil {
+	if _, _, err := f.Store.DeleteLoneMetrics(t.Context(), exportops.Checkpoint{Now: noon}, cut, "", 10, nil); err == nil {
 		t.Fatal("a metric was deleted by nobody's run")
 	}
 }

@@ -46,7 +46,7 @@ func heldMetrics(t *testing.T, f Fixture) {
 	cp := heldRun(t, f, noon)
 	all := func(want int64) {
 		t.Helper()
-		n, _, err := f.Store.DeleteLoneMetrics(t.Context(), cp, exportops.LogSelection{Cut: after(noon, time.Hour)}, "", 9)
+		n, _, err := f.Store.DeleteLoneMetrics(t.Context(), cp, exportops.LogSelection{Cut: after(noon, time.Hour)}, "", 9, nil)
 		must(t, err)
 		if n != want {
 			t.Fatalf("%d were deleted, want %d", n, want)
