@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Compares whole cleanups on real servers with what a person would type instead:
 # on S3, by one replica and by two, with rclone delete and a bare loop of bulk
-# deletes; on Postgres, with DELETE in psql on a copy of the same database.
+# deletes; on Postgres, with DELETE in psql on a copy of the same database, and
+# with COPY before it where the rows are archived to S3.
 #
-#   scripts/compare-servers.sh [files] [logs]     both, where none is named
+#   scripts/compare-servers.sh [files] [logs] [archives]     all, where none is named
 #
 # FILES (100000), ROWS (1000000) and TIMES (3) change the size. It starts the
 # servers itself, with Postgres waiting for the disk, and removes all it made.
@@ -22,7 +23,7 @@ for tool in go psql awk curl; do
 	command -v "$tool" >/dev/null || missing+=("$tool")
 done
 [[ -x /usr/bin/time ]] || missing+=(time)
-(($#)) || set -- files logs
+(($#)) || set -- files logs archives
 [[ " $* " == *" files "* ]] && ! command -v rclone >/dev/null && missing+=(rclone)
 if ((${#missing[@]})); then
 	echo "please install: ${missing[*]} (Debian's packages postgresql-client, rclone, time)" >&2
@@ -129,7 +130,9 @@ compare_files() {
 	drop "${run}_files"
 }
 
-compare_logs() {
+# old_rows fills a database that the comparisons below take copies of.
+old_rows() {
+	[[ ! " ${databases[*]} " == *" ${run}_logs "* ]] || return 0
 	echo "writing $rows log rows" >&2
 	database "${run}_logs"
 	ours "${run}_logs" migrate --create-export-logs >/dev/null
@@ -139,35 +142,53 @@ compare_logs() {
 	echo "rolling them up" >&2
 	ours "${run}_logs" run metrics-aggregate >/dev/null
 	sql "${run}_logs" -c 'VACUUM ANALYZE' -c CHECKPOINT
+}
+
+# on_copies runs both sides of a comparison, each on a copy of that database: ours
+# with a setting, in which @ is the number of the time, and what psql is told.
+on_copies() { # name, setting or nothing, arguments of psql
+	local name=$1 setting=$2 what
+	shift 2
 	for ((i = 1; i <= times; i++)); do
 		for what in ours bare; do
-			echo "deleting $rows rows, $i of $times: $what" >&2
+			echo "$name, $i of $times: $what" >&2
 			database "${run}_now" "${run}_logs"
 			sql "${run}_now" -c CHECKPOINT
 			case $what in
 			ours)
 				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint"
-				took "$tmp/logs.ours" "$tmp/exportops" run log-cleanup --force
+				took "$tmp/$name.ours" env ${setting/@/$i} "$tmp/exportops" run log-cleanup --force
 				unset DATABASE_URL EXPORT_STORAGE_URL
 				said "\"deleted_count\":$rows,"
 				;;
-			bare)
-				took "$tmp/logs.bare" psql -qX "$servers/${run}_now" -c \
-					"DELETE FROM export_logs WHERE timestamp < now() - interval '30 days'"
-				;;
+			bare) took "$tmp/$name.bare" psql -qX -v ON_ERROR_STOP=1 "$servers/${run}_now" "$@" ;;
 			esac
 			drop "${run}_now"
 		done
 	done
+}
+
+old="timestamp < now() - interval '30 days'"
+
+compare_logs() {
+	old_rows
+	on_copies logs '' -c "DELETE FROM export_logs WHERE $old"
 	line "log cleanup of $rows rows, rolled up before" "$tmp/logs.ours" "DELETE in psql" "$tmp/logs.bare" "1.5"
-	drop "${run}_logs"
+}
+
+compare_archives() {
+	old_rows
+	"$tmp/objects" "$endpoint" "$bucket-archive" make
+	on_copies archives "EXPORT_ARCHIVE_URL=s3://$bucket-archive/@?endpoint=$endpoint" \
+		-c "\copy (SELECT * FROM export_logs WHERE $old) TO '$tmp/copied' csv" -c "DELETE FROM export_logs WHERE $old"
+	line "  archived to S3 and read back before" "$tmp/archives.ours" "COPY TO and DELETE in psql" "$tmp/archives.bare" "2"
 }
 
 for what in "$@"; do
 	case $what in
-	files | logs) "compare_$what" ;;
+	files | logs | archives) "compare_$what" ;;
 	*)
-		echo "usage: scripts/compare-servers.sh [files] [logs]" >&2
+		echo "usage: scripts/compare-servers.sh [files] [logs] [archives]" >&2
 		exit 2
 		;;
 	esac
