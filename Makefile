@@ -12,7 +12,8 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 # What the tests run against, and the backends whose conformance must be shown.
 SERVERS := postgres pgbouncer s3 supabase duckdb
 BACKENDS := sqlite disk postgres postgres-pgbouncer s3 supabase \
-	disk-objects s3-objects supabase-objects archive-duckdb
+	disk-objects s3-objects supabase-objects archive-duckdb \
+	killsweep-sqlite-disk killsweep-postgres-s3 lying-stores
 
 FUZZTIME ?= 20s
 ARGS ?=

@@ -81,7 +81,7 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		}
 	}
 	for _, i := range known {
-		next, events := resolve(i, now, "there is no such rule any more")
+		next, events := resolve(i, now, "no rule looks at it any more")
 		errs = append(errs, s.save(ctx, *next, events))
 	}
 	return errors.Join(errs...)
