@@ -3,7 +3,7 @@
 INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, file_size, status, file_url,
     expires_at, error_message, created_at, updated_at)
 SELECT gen_random_uuid(), md5((i % 50000)::text)::uuid, at, (ARRAY['json', 'jsonl', 'csv', 'markdown'])[i % 4 + 1],
-    '{"scope":"all","format":"json","includeMetadata":true}', i * 7919 % 1500,
+    '{"scope":"all","format":"json","includeMetadata":true}', i::bigint * 7919 % 1500,
     CASE WHEN i % 20 > 0 THEN i % 100000 END, CASE WHEN i % 20 = 0 THEN 'failed' ELSE 'expired' END,
     CASE WHEN i % 20 > 0 THEN i || '.json' END, CASE WHEN i % 20 > 0 THEN at + interval '1 day' END,
     CASE WHEN i % 20 = 0 THEN 'TimeoutError: it took too long' END, at, at + i % 9000 * interval '1 ms'
