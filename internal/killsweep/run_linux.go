@@ -94,7 +94,7 @@ func (t *tracer) run(c Command) (Outcome, error) {
 	}
 	defer in.Close() // opened for reading
 	p, err := os.StartProcess(c.Path, append([]string{c.Path}, c.Args...), &os.ProcAttr{
-		Dir: c.Dir, Env: c.Env, Files: []*os.File{in, c.Out, c.Err}, Sys: &syscall.SysProcAttr{Ptrace: true},
+		Dir: c.Dir, Env: c.Env, Files: []*os.File{in, c.Out, c.Err}, Sys: &syscall.SysProcAttr{Ptrace: true, Setpgid: true},
 	})
 	if err != nil {
 		return t.out, err
@@ -119,7 +119,7 @@ func (t *tracer) follow() error {
 		return err
 	}
 	for {
-		tid, err := wait(-1, &status)
+		tid, err := wait(-t.pid, &status)
 		if err != nil {
 			return err
 		}
@@ -139,7 +139,9 @@ func (t *tracer) follow() error {
 	}
 }
 
-// wait waits for what this thread traces, and for nobody else's children.
+// wait waits for a thread, or for any of a group of processes by its number below
+// 0. The program has a group of its own, because this thread may have started other
+// children before it came to trace, and their ends are somebody else's to see.
 func wait(pid int, status *syscall.WaitStatus) (int, error) {
 	for {
 		tid, err := syscall.Wait4(pid, status, anyKind|ownThread, nil)
