@@ -239,6 +239,9 @@ type AlertStore interface {
 	ForgetAlerts(ctx context.Context, c Checkpoint, before Time, limit int) (int64, error)
 	// Backlog reads what alert rules look at beside metrics and runs.
 	Backlog(ctx context.Context, b BacklogSpan) (Backlog, error)
+	// Expiring returns how many completed exports with a file expire in span, held
+	// ones included.
+	Expiring(ctx context.Context, span Span) (int64, error)
 }
 
 // BacklogSpan says what counts in a backlog.

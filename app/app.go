@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/exportops/exportops/jobs"
 	"github.com/exportops/exportops/metrics"
 	"github.com/exportops/exportops/scheduler"
+	"github.com/exportops/exportops/telemetry"
 )
 
 // Options says where the program writes, and how it begins.
@@ -40,11 +42,13 @@ type App struct {
 	Files   exportops.FileStore
 	Metrics *metrics.Service
 	Alerts  *alerting.Service
-	Jobs    *jobs.Runner
+	Jobs    scheduler.Jobs
 
 	config   config.Config
 	engine   scheduler.DB
 	events   *eventlog.Log
+	shown    *telemetry.Metrics // nil where Prometheus has no address to ask
+	traces   *telemetry.Traces
 	log      *slog.Logger
 	now      func() time.Time
 	version  string
@@ -79,11 +83,20 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	var events exportops.Events = a.events
+	if c.MetricsAddr != "" {
+		a.shown = telemetry.NewMetrics(a.events, o.Version)
+		events = a.shown
+	}
+	if a.traces, err = telemetry.StartTraces(ctx, os.LookupEnv, o.Version); err != nil {
+		return nil, err
+	}
+	a.undo = append(a.undo, a.stopTraces)
 	db, err := openReady(ctx, c, o.Migrate || o.Create, o.Create)
 	if err != nil {
 		return nil, err
 	}
-	a.Store, a.engine = db.Database, db.engine
+	a.Store, a.engine = a.traces.Store(db.Database), db.engine
 	a.undo = append(a.undo, db.Close)
 	if o.Create {
 		if err := createFiles(c); err != nil {
@@ -97,7 +110,7 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Files = files
+	a.Files = a.traces.Files(files)
 	a.undo = append(a.undo, files.Close)
 	var archives cleanup.Archiver // not of a type of its own, or none would not be nil
 	if c.Archive != nil {
@@ -110,17 +123,31 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 		archives = a.archives
 	}
 	a.Metrics = metrics.New(a.Store, metrics.Options{
-		Events: a.events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
+		Events: events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
 	a.Alerts = alerting.New(alerting.Options{
-		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: a.events, Rules: alerting.DefaultRules(), Now: a.now,
+		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: events, Rules: alerting.DefaultRules(), Now: a.now,
 	})
-	a.Jobs = jobs.New(jobs.Options{
-		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
+	a.Jobs = a.traces.Runner(jobs.New(jobs.Options{
+		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: events, Now: a.now,
 		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Alerts: a.Alerts, Database: planName(a.Store, c),
 		RestoredFrom: c.RestoredFrom,
-	})
+	}))
+	if a.shown != nil {
+		a.shown.Watch(telemetry.Sources{Figures: a.Metrics, Store: a.Store, Log: a.log, Now: a.now})
+	}
 	return a, nil
+}
+
+// stopTraces sends the last traces: it holds up the end of a command for as long as
+// their receiver does, but no longer than this.
+func (a *App) stopTraces() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := a.traces.Stop(ctx); err != nil {
+		a.log.Warn("traces were lost", slog.Any("error", err)) // what they tell of is done all the same
+	}
+	return nil
 }
 
 // planName names the database, and the table of the export logs, in plans.

@@ -32,17 +32,13 @@ const (
 // new requests, the active ones answered within 25 seconds, runs ended after
 // the batch they are in. It returns nil after such a stop. Listening is told
 // the address once requests are accepted; it may be nil.
-func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) error {
+func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) (err error) {
 	if err := a.config.CheckServe(dev); err != nil {
 		return err
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", a.config.Addr)
+	l, err := listen(ctx, "EXPORTOPS_ADDR", a.config.Addr)
 	if err != nil {
-		return &exportops.Error{
-			Kind: exportops.KindUnavailable, Field: "EXPORTOPS_ADDR", Err: err,
-			Message: fmt.Sprintf("cannot listen on %s", a.config.Addr), Hint: "stop what uses the address, or choose another",
-		}
+		return err
 	}
 	// Runs end with working, before the requests that wait for them.
 	working, stopWorking := context.WithCancel(context.WithoutCancel(ctx))
@@ -51,10 +47,12 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) err
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin,
-		IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	server := a.server(a.traces.Handler(handler))
+	shown, err := a.show(ctx)
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
+	defer func() { err = errors.Join(err, shown()) }()
 	jobs, err := scheduler.Start(ctx, a.scheduling())
 	if err != nil {
 		return errors.Join(err, l.Close())
@@ -83,6 +81,48 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) err
 	err = errors.Join(err, jobs.Stop(end), <-drained)
 	<-watched
 	return err
+}
+
+func listen(ctx context.Context, setting, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, &exportops.Error{
+			Kind: exportops.KindUnavailable, Field: setting, Err: err,
+			Message: "cannot listen on " + address, Hint: "stop what uses the address, or choose another",
+		}
+	}
+	return l, nil
+}
+
+func (a *App) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: readHeaderWithin, ReadTimeout: readWithin, WriteTimeout: writeWithin,
+		IdleTimeout: idleWithin, MaxHeaderBytes: maxHeaderBytes, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+}
+
+// show listens where Prometheus is to ask, if anywhere, until the function that it
+// returns is called.
+func (a *App) show(ctx context.Context) (func() error, error) {
+	if a.shown == nil {
+		return func() error { return nil }, nil
+	}
+	l, err := listen(ctx, "EXPORTOPS_METRICS_ADDR", a.config.MetricsAddr)
+	if err != nil {
+		return nil, err
+	}
+	a.log.Info("metrics for Prometheus", slog.String("url", fmt.Sprintf("http://%s/metrics", l.Addr())))
+	server := a.server(a.shown.Handler())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(l) }()
+	return func() error {
+		err := server.Close() // half a scrape is one that Prometheus throws away
+		if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, fmt.Errorf("serve %s: %w", l.Addr(), ended))
+		}
+		return err
+	}, nil
 }
 
 // shutdown lets active requests finish, and cuts off those that do not.
@@ -118,8 +158,16 @@ func (a *App) api(base context.Context, dev bool) httpapi.Options {
 		},
 		Dev: dev, FileRetention: a.config.FileRetention, LogRetention: a.config.LogRetention,
 		Policy: a.config.Policy, Reconciled: a.Store, FilesID: a.Files.ID(), Report: a.Store, Archives: a.Store, Keeper: a.keeper(),
-		Clock: a.now, Version: a.version, Logger: a.log, Base: base,
+		Clock: a.now, Version: a.version, Logger: a.log, Base: base, Answered: a.answered,
 	}
+}
+
+// answered counts a request, and names its trace.
+func (a *App) answered(ctx context.Context, method, route string, status int, took time.Duration) {
+	if a.shown != nil {
+		a.shown.Answered(ctx, method, route, status, took)
+	}
+	a.traces.Answered(ctx, method, route, status, took)
 }
 
 // keeper reads archives back; nil where there is no place for any.

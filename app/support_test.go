@@ -20,6 +20,7 @@ import (
 	"github.com/exportops/exportops/config"
 	"github.com/exportops/exportops/jobs"
 	"github.com/exportops/exportops/sqlite"
+	"github.com/exportops/exportops/telemetry"
 )
 
 const (
@@ -223,4 +224,9 @@ func wait(t *testing.T, what string, cond func() bool) {
 }
 
 // writer is the pool that writes the SQLite database behind an app.
-func writer(s exportops.Database) *sql.DB { return s.(*sqlite.Store).Writer() }
+func writer(s exportops.Database) *sql.DB {
+	if traced, ok := s.(*telemetry.Store); ok {
+		s = traced.Database
+	}
+	return s.(*sqlite.Store).Writer()
+}

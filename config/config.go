@@ -43,11 +43,12 @@ type Config struct {
 	AlertInterval time.Duration
 	Schedules     map[exportops.Job]string // five-field cron expressions, in UTC
 
-	Addr       string // host:port
-	CronSecret Rotated
-	Ingest     Rotated
-	Read       Rotated
-	Admin      Rotated
+	Addr        string // host:port
+	MetricsAddr string // likewise; "" for none
+	CronSecret  Rotated
+	Ingest      Rotated
+	Read        Rotated
+	Admin       Rotated
 
 	LogUserIDs UserIDs
 	LogUserKey Secret
@@ -138,8 +139,12 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 		c.Schedules[exportops.Reconcile], err = schedule("EXPORTOPS_SCHEDULE_RECONCILE", s.ScheduleReconcile)
 		keep(err)
 	}
-	c.Addr, err = address(s.Addr)
+	c.Addr, err = address("EXPORTOPS_ADDR", s.Addr)
 	keep(err)
+	if s.MetricsAddr != "" {
+		c.MetricsAddr, err = address("EXPORTOPS_METRICS_ADDR", s.MetricsAddr)
+		keep(err)
+	}
 	c.CronSecret = Rotated{s.CronSecret, s.CronSecretPrevious}
 	c.Ingest = Rotated{s.IngestToken, s.IngestTokenPrevious}
 	c.Read = Rotated{s.ReadToken, s.ReadTokenPrevious}

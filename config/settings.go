@@ -43,6 +43,8 @@ type Settings struct {
 
 	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
 
+	MetricsAddr string `name:"metrics-addr" env:"EXPORTOPS_METRICS_ADDR" placeholder:"HOST:PORT" group:"settings" help:"where serve shows /metrics to Prometheus; nowhere where it is not set"`
+
 	CronSecret          Secret `name:"cron-secret" env:"CRON_SECRET" placeholder:"SECRET" group:"secrets" help:"bearer secret of the cron endpoints, 16 characters or more; required to serve"`
 	CronSecretPrevious  Secret `name:"cron-secret-previous" env:"CRON_SECRET_PREVIOUS" placeholder:"SECRET" group:"secrets" help:"still accepted while the secret is rotated"`
 	IngestToken         Secret `name:"ingest-token" env:"EXPORTOPS_INGEST_TOKEN" placeholder:"SECRET" group:"secrets" help:"bearer token for writing to /api/v1; closed without one"`

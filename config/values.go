@@ -154,8 +154,8 @@ func schedule(name, s string) (string, error) {
 	return strings.Join(strings.Fields(s), " "), nil
 }
 
-func address(s string) (string, error) {
-	const name, hint = "EXPORTOPS_ADDR", "use host:port, such as 127.0.0.1:8080 or :8080"
+func address(name, s string) (string, error) {
+	const hint = "use host:port, such as 127.0.0.1:8080 or :8080"
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		return "", invalid(name, fmt.Sprintf("%q is not an address", s), hint)

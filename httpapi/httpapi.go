@@ -100,6 +100,9 @@ type Options struct {
 	Clock         func() time.Time  // nil means time.Now
 	Version       string            // shown in the description; "" means "dev"
 	Logger        *slog.Logger      // nil means slog.Default
+	// Answered is told of each request that was answered, by the pattern of its
+	// route, "" where there is none; nil tells nobody.
+	Answered func(ctx context.Context, method, route string, status int, took time.Duration)
 	// Base ends when the server stops. Jobs go on when their caller hangs up,
 	// and stop with Base; nil never ends.
 	Base context.Context //nolint:containedctx // the life of the server, as in http.Server.BaseContext

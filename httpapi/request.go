@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"path"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"time"
 )
 
 // call is one request, for what huma's own context does not offer.
@@ -29,17 +31,18 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-// response remembers whether an answer was begun.
+// response remembers whether an answer was begun, and by which status.
 type response struct {
 	http.ResponseWriter
-	begun bool
+	begun  bool
+	status int
 }
 
 // WriteHeader sends the first status; huma sets another one when the caller
 // hangs up while it writes.
 func (w *response) WriteHeader(status int) {
 	if !w.begun {
-		w.begun = true
+		w.begun, w.status = true, status
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
@@ -55,7 +58,7 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // ServeHTTP gives the request an id, sets the headers that every answer has,
 // and sees to it that a panic ends in an answer.
 func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	c := &call{id: newRequestID(), w: &response{ResponseWriter: rw}}
+	c := &call{id: newRequestID(), w: &response{ResponseWriter: rw, status: http.StatusOK}}
 	c.r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	h := rw.Header()
 	h.Set("X-Request-Id", c.id)
@@ -64,6 +67,9 @@ func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
+	if s.Answered != nil {
+		defer s.answered(c, time.Now()) //nolint:contextcheck // c holds the request's own
+	}
 	defer func() { //nolint:contextcheck // c holds the request's own
 		if v := recover(); v != nil {
 			s.answerPanic(c, v)
@@ -78,6 +84,18 @@ func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.mux.ServeHTTP(c.w, c.r)
+}
+
+// methods are those that are told by name: anybody may invent others.
+var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
+
+func (s *server) answered(c *call, began time.Time) {
+	method := c.r.Method
+	if !slices.Contains(methods, method) {
+		method = "other"
+	}
+	_, route, _ := strings.Cut(c.r.Pattern, " ")
+	s.Answered(c.r.Context(), method, route, c.w.status, time.Since(began))
 }
 
 func newRequestID() string {

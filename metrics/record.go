@@ -64,8 +64,8 @@ func (s *Service) check(m *exportops.Metric, now exportops.Time) error {
 	return nil
 }
 
-// metricEvent is an export_metric event.
-type metricEvent struct {
+// Event is an export_metric event.
+type Event struct {
 	exportops.Metric
 	CountRange exportops.CountRange `json:"count_range"`
 }
@@ -89,7 +89,7 @@ func (s *Service) commit(ctx context.Context, waiting []*submission) {
 	}
 	for i := range receipts {
 		if err == nil && receipts[i].New {
-			s.events.Emit(exportops.EventExportMetric, metricEvent{batch[i], exportops.CountRangeOf(batch[i].ConversationCount)})
+			s.events.Emit(exportops.EventExportMetric, Event{batch[i], exportops.CountRangeOf(batch[i].ConversationCount)})
 		}
 	}
 	for _, w := range waiting {

@@ -54,3 +54,10 @@ func New(store Store, o Options) *Service {
 	s.queue.commit = s.commit
 	return s
 }
+
+// Waiting returns how many metrics wait to be stored.
+func (s *Service) Waiting() int {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return s.queue.metrics
+}

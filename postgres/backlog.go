@@ -34,3 +34,15 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 	out.OldestOverdue = timePtr(overdue)
 	return out, nil
 }
+
+// Expiring implements exportops.AlertStore.
+func (s *Store) Expiring(ctx context.Context, span exportops.Span) (n int64, err error) {
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		return tx.QueryRow(ctx, s.sql(`SELECT count(*) FROM {logs} e WHERE e.status = 'completed' AND e.file_url > ''
+			AND e.expires_at >= $1::timestamptz AND e.expires_at < $2::timestamptz`), span.From.String(), span.To.String()).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count what expires soon: %w", err)
+	}
+	return n, nil
+}

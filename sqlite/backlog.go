@@ -29,3 +29,13 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 	}
 	return out, nil
 }
+
+// Expiring implements exportops.AlertStore.
+func (s *Store) Expiring(ctx context.Context, span exportops.Span) (n int64, err error) {
+	err = s.read.QueryRowContext(ctx, s.sql(`SELECT count(*) FROM {logs} e WHERE +e.status = 'completed' AND e.file_url > ''
+		AND e.expires_at >= ?1 AND e.expires_at < ?2 AND e.expires_at GLOB '[0-9][0-9][0-9][0-9]-*Z'`), span.From.String(), span.To.String()).Scan(&n)
+	if err != nil {
+		return 0, s.explain(fmt.Errorf("count what expires soon: %w", err))
+	}
+	return n, nil
+}

@@ -17,6 +17,7 @@ func testAlerts(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("silences", func(t *testing.T) { silences(t, open(t)) })
 	t.Run("are_forgotten_when_they_are_over", func(t *testing.T) { forgetAlerts(t, open(t)) })
 	t.Run("backlog", func(t *testing.T) { backlog(t, open(t)) })
+	t.Run("expiring", func(t *testing.T) { expiring(t, open(t)) })
 }
 
 func incident(rule, subject string) exportops.Incident {
@@ -241,4 +242,16 @@ func backlog(t *testing.T, f Fixture) {
 	read(exportops.Backlog{OldestOverdue: &early, Stuck: 1, StoredBytes: size})
 	place(t, f, exportops.HoldAll, "")
 	read(exportops.Backlog{Stuck: 1, StoredBytes: size})
+}
+
+func expiring(t *testing.T, f Fixture) {
+	f.Insert(t,
+		due(after(noon, -time.Millisecond)), due(noon), due(after(noon, time.Minute)), due(after(noon, time.Hour)),
+		due(after(noon, time.Minute), func(r *Row) { r.Status = string(exportops.Failed) }),
+		due(after(noon, time.Minute), func(r *Row) { r.FileURL = ptr("") }),
+	)
+	n, err := f.Store.Expiring(t.Context(), exportops.Span{From: noon, To: after(noon, time.Hour)})
+	if must(t, err); n != 2 {
+		t.Fatalf("%d expire within the hour, want 2", n)
+	}
 }

@@ -50,5 +50,8 @@ func ExerciseAlerts(t *testing.T, s exportops.Store, c exportops.Checkpoint, nam
 	name("Backlog")
 	_, err = s.Backlog(ctx, exportops.BacklogSpan{Now: c.Now, Stuck: c.Now})
 	no(err)
+	name("Expiring")
+	_, err = s.Expiring(ctx, exportops.Span{From: c.Now, To: after(c.Now, time.Hour)})
+	no(err)
 	name("")
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"errors"
-	"log/slog"
 	"net"
 	"time"
 
 	"github.com/exportops/exportops/app"
+	"github.com/exportops/exportops/eventlog"
 )
 
 type serveCmd struct {
@@ -23,10 +23,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err := cfg.CheckServe(c.Dev); err != nil {
 		return &usageError{err}
 	}
-	log := slog.New(slog.NewJSONHandler(e.stderr, nil))
-	if e.stderr.terminal() {
-		log = slog.New(slog.NewTextHandler(e.stderr, nil))
-	}
+	log := eventlog.NewLogger(e.stderr, e.stderr.terminal())
 	a, err := app.New(e.ctx, cfg, app.Options{
 		Events: e.stdout, Log: log, Now: time.Now, Version: programVersion(), Migrate: true, Create: c.Dev,
 	})
