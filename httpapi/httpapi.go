@@ -169,6 +169,7 @@ func (s *server) routes() {
 	s.userRoutes()
 	s.holdRoutes()
 	s.reconcileRoutes()
+	s.planRoutes()
 	s.reportRoutes()
 	s.archiveRoutes()
 	s.healthRoutes()
