@@ -31,7 +31,7 @@ func TestAPlanOfLogRowsOnPostgres(t *testing.T) {
 	}
 	s.exec(`UPDATE export_logs SET status = 'processing' WHERE conversation_count BETWEEN 101 AND 103`)
 	s.exec(`UPDATE export_logs SET expires_at = expires_at + interval '1 us' WHERE conversation_count = 20`)
-	s.exec(`UPDATE export_logs SET timestamp = timestamp - interval '1 us' WHERE conversation_count = 104`)
+	s.exec(`UPDATE export_logs SET timestamp = timestamp - interval '1 ms' WHERE conversation_count = 104`)
 	s.exec(`DELETE FROM export_logs WHERE conversation_count BETWEEN 105 AND 106`)
 	s.exec(`INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, created_at)
 		SELECT gen_random_uuid(), gen_random_uuid(), now() - interval '40 days', 'json', '{}', 9000 + i, 'failed', now() - interval '40 days'

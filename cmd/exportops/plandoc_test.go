@@ -47,7 +47,7 @@ func TestGuardsAndPlansDocument(t *testing.T) {
 		load("more.jsonl")+"exportops serve & server=$!\ntrap 'kill $server; wait $server' EXIT\n"+
 		"until curl -sf http://"+addr+"/readyz >/dev/null; do kill -0 $server; done\n"+
 		strings.ReplaceAll(found[2], "127.0.0.1:8080", addr)+"echo; exportops exports\n")
-	if strings.Count(said, `"deleted_count":1`) != 3 || !strings.Contains(said, `"exports":[]`) {
+	if strings.Count(said, "\n{\"total_found\":1,\"deleted_count\":1,") != 3 || !strings.Contains(said, `"exports":[]`) {
 		t.Errorf("the commands said:\n%s", said)
 	}
 }
