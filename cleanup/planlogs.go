@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"iter"
 	"strings"
 
@@ -53,21 +52,17 @@ func (e LogEntry) file() PlanEntry {
 // seenOf digests what decides about a row, and who it is of. Two rows that differ
 // in any of it have another.
 func seenOf(c exportops.Candidate) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %q %q %q %q %#v", c.ExportID, c.UserID, c.Status, c.CreatedAt, c.Timestamp, c.Format, c.Config)
-	digest(h, "%q", c.FileURL)
-	digest(h, "%q", c.ExpiresAt)
-	digest(h, "%d", c.FileSize)
-	return hex.EncodeToString(h.Sum(nil)[:12])
-}
-
-// digest writes what may be missing.
-func digest[T any](w io.Writer, format string, v *T) {
-	if v == nil {
-		fmt.Fprint(w, " -")
-		return
+	b := fmt.Appendf(nil, "%q %q %q %q %q %q %#v", c.ExportID, c.UserID, c.Status, c.CreatedAt, c.Timestamp, c.Format, c.Config)
+	for _, text := range []*string{c.FileURL, c.ExpiresAt} {
+		if b = append(b, " -"...); text != nil {
+			b = fmt.Appendf(b, "%q", *text)
+		}
 	}
-	fmt.Fprintf(w, " "+format, *v)
+	if c.FileSize != nil {
+		b = fmt.Appendf(b, " %d", *c.FileSize)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12])
 }
 
 // whyKept is a verdict in a plan's words.

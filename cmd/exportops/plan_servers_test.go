@@ -12,7 +12,7 @@ import (
 func TestAPlanOfLogRowsOnPostgres(t *testing.T) {
 	s := newSite(t, "EXPORT_ARCHIVE_URL=file://"+t.TempDir())
 	s.exec(`INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, error_message, created_at, updated_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), at, 'json', '{}', i, 'failed', 'Timeout: ' || i, at, at
+		SELECT gen_random_uuid(), md5('u' || i % 50)::uuid, at, 'json', '{}', i, 'failed', 'Timeout: ' || i, at, at
 		FROM (SELECT i, now() - interval '31 days' - interval '1 hour' * i - interval '1 us' AS at FROM generate_series(1, 2500) i) x`)
 	s.exec(`UPDATE export_logs SET status = 'expired', file_url = conversation_count || '.csv', expires_at = timestamp + interval '1 day'
 		WHERE conversation_count <= 20`)
@@ -34,7 +34,7 @@ func TestAPlanOfLogRowsOnPostgres(t *testing.T) {
 	s.exec(`UPDATE export_logs SET timestamp = timestamp - interval '1 ms' WHERE conversation_count = 104`)
 	s.exec(`DELETE FROM export_logs WHERE conversation_count BETWEEN 105 AND 106`)
 	s.exec(`INSERT INTO export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, created_at)
-		SELECT gen_random_uuid(), gen_random_uuid(), now() - interval '40 days', 'json', '{}', 9000 + i, 'failed', now() - interval '40 days'
+		SELECT gen_random_uuid(), md5('u')::uuid, now() - interval '40 days', 'json', '{}', 9000 + i, 'failed', now() - interval '40 days'
 		FROM generate_series(1, 4) i`)
 	s.exec(`INSERT INTO exportops.holds (scope, subject, reason, placed_by, placed_at)
 		SELECT 'export', export_id, 'audit', 'counsel', now() FROM export_logs WHERE conversation_count = 107`)
