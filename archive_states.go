@@ -123,8 +123,8 @@ type ArchivedDeletion struct {
 
 // ArchiveMeasure adds up what an archive of rows would take.
 type ArchiveMeasure interface {
-	// Add reads rows by their ids, and returns how many of them can be archived.
-	Add(ctx context.Context, ids []string) (rows int64, err error)
+	// Add reads rows by their ids, and returns those that cannot be archived.
+	Add(ctx context.Context, ids []string) (left []string, err error)
 	// Bytes ends the measurement.
 	Bytes() (int64, error)
 }

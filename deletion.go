@@ -284,6 +284,9 @@ type LogStatistics struct {
 type LogStore interface {
 	// LogRows reads a page without changing anything.
 	LogRows(ctx context.Context, s LogSelection, after Cursor, limit int) ([]LogRow, Cursor, error)
+	// LogRowsByID reads rows by their ids, in no order; those that do not exist are
+	// left out.
+	LogRowsByID(ctx context.Context, ids []string) ([]LogRow, error)
 	// CountLogRows counts the rows after a cursor.
 	CountLogRows(ctx context.Context, s LogSelection, after Cursor) (int64, error)
 	// DeleteLogRows deletes rows that LogRows read, with their metrics, in one

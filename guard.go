@@ -147,7 +147,7 @@ func (g *Guards) Refusal(j Job) error {
 	} else if len(why) > counted {
 		hints = append(hints, fmt.Sprintf("look at what is due: exportops run %s --dry-run", j))
 	}
-	if len(why) > counted && j == FileCleanup {
+	if len(why) > counted && (j == FileCleanup || j == LogCleanup) {
 		hints = append(hints, "apply a plan of it (--plan-out FILE, then --plan FILE)")
 	}
 	hints = append(hints, "or repeat with --force (force=true)")

@@ -2,6 +2,7 @@ package exportops
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"strings"
 	"time"
@@ -192,8 +193,10 @@ type ReconcileStore interface {
 	ForgetMissing(ctx context.Context, c Checkpoint, exportIDs []string) error
 	// FailStuck turns rows to failed that still are what was read, with the reason
 	// as their error, and counts them as failures, in one transaction. It says of
-	// each whether it did.
-	FailStuck(ctx context.Context, c Checkpoint, rows []StuckExport, reason string) ([]bool, error)
+	// each whether it did. It asks progress, where there is one, last in the transaction
+	// for the run's result that counts them.
+	FailStuck(ctx context.Context, c Checkpoint, rows []StuckExport, reason string,
+		progress func(failed []bool) (json.RawMessage, error)) ([]bool, error)
 	UnknownStore
 }
 

@@ -158,6 +158,7 @@ const (
 	KeepHeld         LogVerdict = "kept_held"      // an active hold covers it
 	KeepByPolicy     LogVerdict = "kept_by_policy" // the retention policy keeps it for longer
 	KeepNotDue       LogVerdict = "not_due"        // not old enough, or its age cannot be read
+	KeepChanged      LogVerdict = "changed"        // it is not what a plan saw, or not due any more
 )
 
 // JudgeRow decides about one log row. noFile says that the row names no stored

@@ -288,17 +288,22 @@ type LogCleanupResult struct {
 	KeptFileMayExist  int64 `json:"kept_file_may_exist"`
 	KeptHeld          int64 `json:"kept_held"`
 	KeptByPolicy      int64 `json:"kept_by_policy,omitempty"` // past the shortest retention, and not past their own
+	Changed           int64 `json:"changed,omitempty"`        // not what the plan saw, or not due any more
 	WouldDelete       int64 `json:"would_delete,omitempty"`   // by a dry run
 	Remaining         int64 `json:"remaining"`
 	FilesDeleted      int64 `json:"files_deleted"` // of rows that named a file nobody had confirmed
 	FilesAbsent       int64 `json:"files_absent"`
 	LoneMetrics       int64 `json:"lone_metrics_deleted"` // of exports that never had a row
+	// ArchivesLeft are archives that dead runs began, and that hold rows which the
+	// plan does not list: a run without a plan finishes them.
+	ArchivesLeft int64 `json:"archives_left,omitempty"`
 
 	Errors      []LogError `json:"errors"` // the first 100
 	ErrorsTotal int64      `json:"errors_total"`
 	Complete    bool       `json:"complete"`
 	DryRun      bool       `json:"dry_run,omitempty"`
 	Guards      *Guards    `json:"guards,omitempty"` // what they said before anything was deleted
+	Plan        string     `json:"plan,omitempty"`   // SHA-256 of the plan that was written, or applied
 	RunID       string     `json:"run_id,omitempty"`
 	DurationMS  int64      `json:"duration_ms"`
 	Timestamp   Time       `json:"timestamp"`

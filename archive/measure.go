@@ -25,17 +25,16 @@ func (k *Keeper) Measure() exportops.ArchiveMeasure {
 	return m
 }
 
-// Add reads rows by their ids, and returns how many can be archived.
-func (m *Measure) Add(ctx context.Context, ids []string) (rows int64, err error) {
+// Add reads rows by their ids, and returns those that cannot be archived.
+func (m *Measure) Add(ctx context.Context, ids []string) (left []string, err error) {
 	for len(ids) > 0 {
-		read, left, err := m.keeper.each(ctx, ids, m.writer.Write)
+		read, unfit, err := m.keeper.each(ctx, ids, m.writer.Write)
 		if err != nil {
-			return rows, err
+			return left, err
 		}
-		rows += int64(read - len(left))
-		ids = ids[read:]
+		left, ids = append(left, unfit...), ids[read:]
 	}
-	return rows, nil
+	return left, nil
 }
 
 // Bytes ends the measurement.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/exportops/exportops"
 )
@@ -11,8 +12,9 @@ import (
 // planRun applies a plan.
 type planRun struct {
 	*fileRun
-	from    *Plan
-	reached int64 // entries that were due, and came to their turn
+	entries func() iter.Seq2[PlanEntry, error] // of its files
+	due     int64                              // how many of them are
+	reached int64                              // of those, which came to their turn
 }
 
 // ApplyPlan deletes the files that a plan lists, of those exports that still are
@@ -20,17 +22,23 @@ type planRun struct {
 // so do the claims of dead runs on it. What was changed since counts as changed;
 // what was done before does not count again.
 func (c *Cleaner) ApplyPlan(ctx context.Context, w Work, p *Plan, res *exportops.FileCleanupResult) error {
+	res.Plan = p.SHA256
+	r := &planRun{fileRun: c.fileRun(w, p.Selection(exportops.At(c.Now())), res), entries: p.Entries, due: p.Totals.Due()}
+	return r.apply(ctx)
+}
+
+func (r *planRun) apply(ctx context.Context) error {
+	res := r.res
 	defer func() { sumUp(res) }()
-	r := &planRun{fileRun: c.fileRun(w, p.Selection(exportops.At(c.Now())), res), from: p}
 	r.plan.listed = map[string]PlanEntry{}
-	res.Complete, res.Plan = false, p.SHA256
+	res.Complete = false
 	done, err := r.run(ctx)
 	if err != nil && !errors.Is(err, errStopped) {
 		return err
 	}
 	res.Complete = err == nil && done
 	if !res.Complete {
-		res.Remaining = max(0, p.Totals.Due()-r.reached) + int64(len(r.postponed)+len(r.behind)) + r.untried()
+		res.Remaining = max(0, r.due-r.reached) + int64(len(r.postponed)+len(r.behind)) + r.untried()
 	}
 	return nil
 }
@@ -56,7 +64,7 @@ func (r *planRun) recoverListed(ctx context.Context) (bool, error) {
 	if err != nil || len(open) == 0 {
 		return err == nil, reading(ctx, "look for open claims", err)
 	}
-	for e, err := range r.from.Entries() {
+	for e, err := range r.entries() {
 		if err != nil {
 			return false, err
 		}
@@ -81,7 +89,7 @@ func claimedExports(ctx context.Context, s RootReader) (map[string]bool, error) 
 // walk deals with the entries in their order, a batch at a time.
 func (r *planRun) walk(ctx context.Context) (bool, error) {
 	batch := make([]PlanEntry, 0, r.pace.most)
-	for e, err := range r.from.Entries() {
+	for e, err := range r.entries() {
 		if err != nil {
 			return false, err
 		}

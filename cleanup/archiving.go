@@ -40,14 +40,22 @@ type ArchiveMeasurer interface {
 // before the fullest month is archived.
 const archiveMost = 50_000
 
-// archivedRow is a row that is to be archived.
-type archivedRow struct{ id, exportID string }
+// archivedRow is a row that is to be archived, with what a plan saw of it.
+type archivedRow struct{ id, exportID, seen string }
 
 // archiveRun archives log rows, and deletes those whose archive is proven.
 type archiveRun struct {
 	*logRun
 	months map[exportops.Time][]archivedRow
-	held   int // rows in all months
+	held   int   // rows in all months
+	open   int64 // rows of the archive at hand that are not dealt with yet
+	// earlier says that the archive at hand is what a dead run has begun.
+	earlier bool
+
+	// from, where set, is the plan that is applied, and listed what it saw of the rows
+	// of the archive at hand: no others go.
+	from   *Plan
+	listed listing
 }
 
 // archiveRows archives and deletes page after page, and reports whether it came to
@@ -148,7 +156,11 @@ func (r *archiveRun) gather(page logPage) {
 		if !ok { // a user's own cleanup takes rows of no time
 			month, _ = r.Archives.Month(exportops.At(r.Now()).String())
 		}
-		r.months[month] = append(r.months[month], archivedRow{row.ID, row.ExportID})
+		of := archivedRow{id: row.ID, exportID: row.ExportID}
+		if r.from != nil {
+			of.seen = seenOf(row.Candidate)
+		}
+		r.months[month] = append(r.months[month], of)
 		r.held++
 	}
 }
@@ -187,6 +199,13 @@ func (r *archiveRun) archiveFullest(ctx context.Context) (bool, error) {
 	}
 	if a.ID == 0 {
 		return true, nil
+	}
+	r.open = a.Rows
+	if r.from != nil {
+		r.listed = make(listing, read)
+		for _, row := range rows[:read] {
+			r.listed[row.id] = row.seen
+		}
 	}
 	return r.complete(ctx, a)
 }
@@ -283,8 +302,8 @@ func (r *archiveRun) distrust(ctx context.Context, a exportops.Archive, fault st
 	return e
 }
 
-// finishEarlier finishes what dead runs have begun. What never came to be is given
-// up: its rows are met again.
+// finishEarlier finishes what dead runs have begun, under a plan as far as that lists
+// it. What never came to be is given up: its rows are met again.
 func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 	cp, err := r.next()
 	if err != nil {
@@ -292,6 +311,8 @@ func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 	}
 	working, cancel := finishing(ctx)
 	defer cancel()
+	r.earlier = true
+	defer func() { r.earlier = false }()
 	all, err := r.Store.AdoptArchives(working, cp)
 	if err != nil {
 		return false, fmt.Errorf("look for unfinished archives: %w", err)
@@ -304,6 +325,14 @@ func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 			if err := r.move(working, &a, exportops.ArchiveAbandoned, "the erasure that wrote it did not end"); err != nil {
 				return false, err
 			}
+			continue
+		}
+		mine, err := r.listMembers(working, a)
+		if err != nil {
+			return false, err
+		}
+		if !mine {
+			r.res.ArchivesLeft++
 			continue
 		}
 		if a.State == exportops.ArchiveIntended || a.State == exportops.ArchiveWritten {
@@ -325,26 +354,83 @@ func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// deleteMembers deletes the rows of an archive that was proven, in transactions that
-// keep nobody waiting for long. It reports whether it came to the end.
-func (r *archiveRun) deleteMembers(ctx context.Context, a exportops.Archive) (bool, error) {
-	working, cancel := finishing(ctx)
-	defer cancel()
-	for {
-		members, err := r.Store.ArchiveMembers(working, a.ID, 0, r.pace.size)
+// listMembers notes what the plan saw of an archive's rows, and reports whether there
+// is anything to do with it: not where it has rows, and none of them is listed.
+func (r *archiveRun) listMembers(ctx context.Context, a exportops.Archive) (bool, error) {
+	if r.from == nil {
+		return true, nil
+	}
+	ids := map[string]bool{}
+	for from := int64(0); ; {
+		members, err := r.Store.ArchiveMembers(ctx, a.ID, from, logPageSize)
 		if err != nil {
 			return false, fmt.Errorf("archive %s: %w", a.Key, err)
 		}
 		if len(members) == 0 {
-			return true, r.move(working, &a, exportops.ArchiveDone, "")
+			break
 		}
-		if r.ended(ctx, r.work) {
-			return false, nil
+		for _, m := range members {
+			ids[m.RowID] = true
 		}
-		if err := r.deleteBatchOf(working, &a, members); err != nil {
-			return false, err
+		from = members[len(members)-1].Position + 1
+	}
+	var err error
+	r.listed, err = r.from.listed(ids)
+	return len(r.listed) > 0 || len(ids) == 0, err
+}
+
+// deleteMembers deletes the rows of an archive that was proven, in transactions that
+// keep nobody waiting for long. It reports whether it came to the end. Members that
+// the plan does not list stay, and the archive with them: for a run without one.
+func (r *archiveRun) deleteMembers(ctx context.Context, a exportops.Archive) (bool, error) {
+	working, cancel := finishing(ctx)
+	defer cancel()
+	left := false
+	for from := int64(0); ; {
+		members, err := r.Store.ArchiveMembers(working, a.ID, from, r.pace.size)
+		if err != nil {
+			return false, fmt.Errorf("archive %s: %w", a.Key, err)
+		}
+		if len(members) == 0 {
+			break
+		}
+		for _, part := range r.neighbours(members) {
+			if r.ended(ctx, r.work) {
+				return false, nil
+			}
+			if !r.lists(part[0]) {
+				left = true
+				continue
+			}
+			if err := r.deleteBatchOf(working, &a, part); err != nil {
+				return false, err
+			}
+		}
+		from = members[len(members)-1].Position + 1
+	}
+	if left {
+		r.res.ArchivesLeft++
+		return true, nil
+	}
+	return true, r.move(working, &a, exportops.ArchiveDone, "")
+}
+
+// lists reports whether a member is to go: without a plan all of them.
+func (r *archiveRun) lists(m exportops.ArchiveMember) bool {
+	_, ok := r.listed[m.RowID]
+	return ok || r.from == nil
+}
+
+// neighbours parts members into those that lie together and are all to go, or all to
+// stay.
+func (r *archiveRun) neighbours(members []exportops.ArchiveMember) (parts [][]exportops.ArchiveMember) {
+	begin := 0
+	for i := range members {
+		if next := i + 1; next == len(members) || r.lists(members[next]) != r.lists(members[begin]) {
+			parts, begin = append(parts, members[begin:next]), next
 		}
 	}
+	return parts
 }
 
 // deleteBatchOf deletes the rows of some members. They were due when they were
@@ -356,6 +442,9 @@ func (r *archiveRun) deleteBatchOf(ctx context.Context, a *exportops.Archive, me
 	}
 	goes := func(row exportops.LogRow) bool {
 		noFile := r.Locator.Resolve(row.FileURL, row.UserID).NoFile
+		if r.from != nil {
+			return r.listed.has(row) && r.sel.judge(row, noFile) == exportops.DeleteRow
+		}
 		return exportops.JudgeRow(row, noFile, exportops.Time{}) == exportops.DeleteRow && r.sel.Policy.LogDue(row.Candidate, r.sel.Now)
 	}
 	var counted exportops.LogCleanupResult
@@ -369,7 +458,10 @@ func (r *archiveRun) deleteBatchOf(ctx context.Context, a *exportops.Archive, me
 	}
 	r.pace.tookFor(len(members), d.Took)
 	*r.res = counted
-	r.res.Remaining += d.Kept
+	if !r.earlier { // rows that earlier archives keep are met again
+		r.res.Remaining += d.Kept
+		r.open -= int64(len(members))
+	}
 	a.Deleted += d.Deleted
 	r.work.report(*r.res)
 	return nil

@@ -6,8 +6,9 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// CleanLogs counts what Cleaner.CleanLogs would do now. A row whose file would
-// be dealt with first, or whose hour would be rolled up first, would go.
+// CleanLogs counts what Cleaner.CleanLogs would do now, and tells Plan of each row. A
+// row whose file would be dealt with first, or whose hour would be rolled up first,
+// would go.
 func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (exportops.LogCleanupResult, error) {
 	res := exportops.LogCleanupResult{DryRun: true}
 	plan, err := d.plan(ctx, w.FileSelection(now))
@@ -22,12 +23,15 @@ func (d DryRun) CleanLogs(ctx context.Context, w LogWork, now exportops.Time) (e
 		if err != nil {
 			return res, err
 		}
-		going, err := d.judgeRows(ctx, plan, w, page, &res)
+		judged, err := d.judgeRows(ctx, plan, w, page, &res)
 		if err == nil {
-			err = m.add(ctx, going)
+			err = m.add(ctx, judged)
 		}
 		if err != nil {
 			return res, err
+		}
+		if d.Plan != nil {
+			d.Plan.judged(judged)
 		}
 		if next = after; next == "" || d.ended() || d.enough(res.WouldDelete) {
 			res.Complete = next == ""
@@ -51,18 +55,38 @@ func (d DryRun) measure(res *exportops.LogCleanupResult) measured {
 	return measured{res, d.Archives.Measure()}
 }
 
-// add measures rows. One that could not be archived would not go.
-func (m measured) add(ctx context.Context, ids []string) error {
+// add measures the rows that would go. One that could not be archived would not.
+func (m measured) add(ctx context.Context, page []judgedRow) error {
 	if m.measure == nil {
 		return nil
 	}
-	n, err := m.measure.Add(ctx, ids)
-	m.res.ArchivedCount += n
-	unfit := int64(len(ids)) - n
-	m.res.WouldDelete -= unfit
-	m.res.FailedCount += unfit
-	m.res.ErrorsTotal += unfit
-	return err
+	var ids []string
+	for _, j := range page {
+		if j.why == "" {
+			ids = append(ids, j.row.ID)
+		}
+	}
+	left, err := m.measure.Add(ctx, ids)
+	if err != nil {
+		return err
+	}
+	unfit := make(map[string]bool, len(left))
+	for _, id := range left {
+		unfit[id] = true
+	}
+	for i := range page {
+		switch j := &page[i]; {
+		case j.why != "":
+		case unfit[j.row.ID]:
+			j.why = becauseUnfit
+			m.res.WouldDelete--
+			m.res.FailedCount++
+			m.res.ErrorsTotal++
+		default:
+			m.res.ArchivedCount++
+		}
+	}
+	return nil
 }
 
 func (m measured) end() (err error) {
@@ -72,10 +96,17 @@ func (m measured) end() (err error) {
 	return err
 }
 
-// judgeRows counts one page, and returns the ids of the rows that would go.
+// judgedRow is a row, and what would become of it.
+type judgedRow struct {
+	row exportops.LogRow
+	key string // of the file that would go before it
+	why string // it would stay; "" for one that would go
+}
+
+// judgeRows counts one page, and returns the rows that are due.
 func (d DryRun) judgeRows(ctx context.Context, plan *planner, w LogWork, page []exportops.LogRow,
 	res *exportops.LogCleanupResult,
-) (going []string, err error) {
+) (judged []judgedRow, err error) {
 	verdicts := make([]exportops.LogVerdict, len(page))
 	var files []exportops.Candidate
 	for i, row := range page {
@@ -90,17 +121,24 @@ func (d DryRun) judgeRows(ctx context.Context, plan *planner, w LogWork, page []
 	}
 	for i, row := range page {
 		v, file := verdicts[i], decisions[row.ExportID]
+		j := judgedRow{row: row, why: whyKept(v)}
 		switch {
+		case v == exportops.KeepNotDue:
+			continue
 		case v == exportops.DeleteRow, v == exportops.KeepUncounted, v == exportops.KeepFileMayExist && file.Verdict == exportops.Claim:
 			res.WouldDelete++
-			going = append(going, row.ID)
+			j.key, j.why = file.Location.Key, ""
 		case v == exportops.KeepFileMayExist && file.Verdict == exportops.Refuse:
 			failRow(res, row, file.Reason)
+			j.why = file.Reason
 		default:
-			countRow(res, row, v, "")
+			if countRow(res, row, v, ""); file.Reason != "" {
+				j.why = file.Reason
+			}
 		}
+		judged = append(judged, j)
 	}
-	return going, nil
+	return judged, nil
 }
 
 // decideFiles decides about the files of rows, by export.

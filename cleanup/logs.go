@@ -43,7 +43,9 @@ func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *expor
 	defer func() { sumUpLogs(res) }()
 	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: pace{size: 1000, least: 50, most: 4000}}
 	res.Complete = false
-	files, err := r.cleanFiles(ctx)
+	files, err := r.filesFirst(func(w Work, files *exportops.FileCleanupResult) error {
+		return r.CleanFiles(ctx, w, r.sel.FileSelection(exportops.At(r.Now())), files)
+	})
 	if err != nil {
 		return err
 	}
@@ -82,9 +84,10 @@ func (w LogWork) judge(row exportops.LogRow, noFile bool) exportops.LogVerdict {
 	return v
 }
 
-// cleanFiles deletes the files of rows that say expired or failed without a
-// confirmation of ours. What fails is found again, and counted, with the rows.
-func (r *logRun) cleanFiles(ctx context.Context) (bool, error) {
+// filesFirst deletes the files of rows that say expired or failed without a
+// confirmation of ours, and reports whether it came to the end. What fails is found
+// again, and counted, with the rows.
+func (r *logRun) filesFirst(clean func(Work, *exportops.FileCleanupResult) error) (bool, error) {
 	var files exportops.FileCleanupResult
 	before := *r.res
 	sofar := func(f exportops.FileCleanupResult) exportops.LogCleanupResult {
@@ -109,7 +112,7 @@ func (r *logRun) cleanFiles(ctx context.Context) (bool, error) {
 		*r.res = sofar(files)
 		r.work.report(*r.res)
 	}
-	err := r.CleanFiles(ctx, work, r.sel.FileSelection(exportops.At(r.Now())), &files)
+	err := clean(work, &files)
 	*r.res = sofar(files)
 	return files.Complete, err
 }
@@ -247,6 +250,8 @@ func countRow(res *exportops.LogCleanupResult, row exportops.LogRow, v exportops
 		res.KeptHeld++
 	case exportops.KeepByPolicy:
 		res.KeptByPolicy++
+	case exportops.KeepChanged:
+		res.Changed++
 	case exportops.KeepNotDue:
 	}
 }
@@ -265,5 +270,5 @@ func sumUpLogs(res *exportops.LogCleanupResult) {
 		res.Errors = []exportops.LogError{}
 	}
 	res.TotalFound = res.DeletedCount + res.FailedCount + res.KeptInProgress + res.KeptFileMayExist + res.KeptHeld +
-		res.KeptByPolicy + res.WouldDelete + res.Remaining
+		res.KeptByPolicy + res.Changed + res.WouldDelete + res.Remaining
 }

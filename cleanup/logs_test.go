@@ -28,7 +28,7 @@ func cleanLogs(t testing.TB, w *testworld.World, change ...func(*jobs.Request)) 
 	a, err := w.Runner().Run(t.Context(), req)
 	w.Must(err)
 	r := *a.Result.Logs
-	sum := r.DeletedCount + r.FailedCount + r.KeptInProgress + r.KeptFileMayExist + r.KeptHeld + r.WouldDelete + r.Remaining
+	sum := r.DeletedCount + r.FailedCount + r.KeptInProgress + r.KeptFileMayExist + r.KeptHeld + r.Changed + r.WouldDelete + r.Remaining
 	if r.TotalFound != sum {
 		t.Errorf("total_found is %d, and its parts add up to %d: %+v", r.TotalFound, sum, r)
 	}
@@ -51,6 +51,7 @@ func logCounts(r exportops.LogCleanupResult) string {
 		{"in_progress", r.KeptInProgress},
 		{"file_may_exist", r.KeptFileMayExist},
 		{"held", r.KeptHeld},
+		{"changed", r.Changed},
 		{"would", r.WouldDelete},
 		{"remaining", r.Remaining},
 		{"files", r.FilesDeleted},

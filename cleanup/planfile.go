@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -31,6 +32,9 @@ type PlanHeader struct {
 	Database string          `json:"database"`
 	Store    string          `json:"store,omitempty"`
 	Policy   string          `json:"policy,omitempty"` // the hash of what decided, where a policy did
+	// RetentionDays is what a cleanup of log rows was told instead of what is
+	// configured.
+	RetentionDays *int `json:"retention_days,omitempty"`
 }
 
 // known reports whether this version can apply a plan like it.
@@ -41,6 +45,8 @@ func (h PlanHeader) known() bool {
 	switch h.Job {
 	case exportops.FileCleanup:
 		return h.Mode == exportops.ByExpiry || h.Mode == exportops.ByAge && h.Cut != nil
+	case exportops.LogCleanup:
+		return h.Mode == exportops.ByLogCleanup && h.Cut != nil
 	case exportops.UnknownCleanup:
 		return h.Mode == exportops.ByReconcile && h.Store != ""
 	case exportops.RetentionApply:
@@ -56,6 +62,8 @@ type PlanTotals struct {
 	Keep     int64 `json:"keep"`
 	Bytes    int64 `json:"bytes"`    // of the files to delete, where that is known
 	Complete bool  `json:"complete"` // whether it came to the end of what is due
+	// Files are those that go before their log rows, in a plan of rows.
+	Files int64 `json:"files,omitempty"`
 
 	// Of a plan of expiries.
 	Earlier   int64 `json:"earlier,omitempty"`
@@ -174,6 +182,8 @@ func ReadPlan(source io.ReadSeeker) (*Plan, error) {
 // decode reads a line as the plan's job has it.
 func (p *Plan) decode(line []byte) (planned, error) {
 	switch p.Job {
+	case exportops.LogCleanup:
+		return decodeLine[LogEntry](line)
 	case exportops.UnknownCleanup:
 		return decodeLine[UnknownEntry](line)
 	case exportops.RetentionApply:
@@ -257,7 +267,10 @@ func (p *Plan) read() iter.Seq2[[]byte, error] {
 				return
 			}
 		}
-		if broken := lines.Err(); broken != nil {
+		switch broken := lines.Err(); {
+		case errors.Is(broken, bufio.ErrTooLong):
+			err = damaged("a line of it is too long")
+		case broken != nil:
 			err = fmt.Errorf("read the plan: %w", broken)
 		}
 		if err != nil {

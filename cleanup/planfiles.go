@@ -19,11 +19,14 @@ type PlanEntry struct {
 	ExpiresAt *string          `json:"expires_at"`
 	Status    exportops.Status `json:"status"`
 	Bytes     *int64           `json:"bytes"` // as the row says
+
+	seen string // that of the log row, where its plan is one of those
 }
 
 // same reports whether a row still is what the plan saw.
 func (e PlanEntry) same(c exportops.Candidate) bool {
-	return e.Status == c.Status && same(e.FileURL, c.FileURL) && same(e.ExpiresAt, c.ExpiresAt)
+	return e.Status == c.Status && same(e.FileURL, c.FileURL) && same(e.ExpiresAt, c.ExpiresAt) &&
+		(e.seen == "" || e.seen == seenOf(c))
 }
 
 // done reports whether what the plan does about a row was done before.

@@ -54,9 +54,11 @@ type reconciliation struct {
 type keeper interface {
 	unknown(ctx context.Context, files []exportops.UnknownFile) error
 	missing(ctx context.Context, files []exportops.MissingFile) error
-	found(ctx context.Context, exportIDs []string) error
-	// stuck fails exports and says of each whether it did.
-	stuck(ctx context.Context, rows []exportops.StuckExport, reason string) ([]bool, error)
+	// These three change what a run that takes over does not meet again, and so keep
+	// the result that counts it with it. Stuck says of each export whether it failed it.
+	closed(ctx context.Context, files []exportops.UnknownFile, res exportops.ReconcileResult) error
+	found(ctx context.Context, exportIDs []string, res exportops.ReconcileResult) error
+	stuck(ctx context.Context, rows []exportops.StuckExport, reason string, counted func([]bool) exportops.ReconcileResult) ([]bool, error)
 	// progress makes what was done so far what a run that takes over begins with.
 	progress(ctx context.Context, res exportops.ReconcileResult) error
 }
@@ -209,12 +211,37 @@ func (k *recordKeeper) missing(ctx context.Context, files []exportops.MissingFil
 	return wrap("record missing files", k.cleaner.Store.RecordMissing(ctx, k.checkpoint(), files))
 }
 
-func (k *recordKeeper) found(ctx context.Context, exportIDs []string) error {
-	return wrap("record files that were found", k.cleaner.Store.ForgetMissing(ctx, k.checkpoint(), exportIDs))
+func (k *recordKeeper) closed(ctx context.Context, files []exportops.UnknownFile, res exportops.ReconcileResult) error {
+	return k.with(res, func() error { return k.unknown(ctx, files) })
 }
 
-func (k *recordKeeper) stuck(ctx context.Context, rows []exportops.StuckExport, reason string) ([]bool, error) {
-	failed, err := k.cleaner.Store.FailStuck(ctx, k.checkpoint(), rows, reason)
+func (k *recordKeeper) found(ctx context.Context, exportIDs []string, res exportops.ReconcileResult) error {
+	return k.with(res, func() error {
+		return wrap("record files that were found", k.cleaner.Store.ForgetMissing(ctx, k.checkpoint(), exportIDs))
+	})
+}
+
+// with keeps a result with what fn records.
+func (k *recordKeeper) with(res exportops.ReconcileResult, fn func() error) error {
+	before := k.done
+	b, err := json.Marshal(res)
+	if err != nil {
+		return fmt.Errorf("keep progress: %w", err)
+	}
+	k.done = b
+	if err := fn(); err != nil {
+		k.done = before
+		return err
+	}
+	return nil
+}
+
+func (k *recordKeeper) stuck(ctx context.Context, rows []exportops.StuckExport, reason string,
+	counted func([]bool) exportops.ReconcileResult,
+) ([]bool, error) {
+	failed, err := k.cleaner.Store.FailStuck(ctx, k.checkpoint(), rows, reason, func(failed []bool) (json.RawMessage, error) {
+		return k.work.record(counted(failed))
+	})
 	return failed, wrap("fail stuck exports", err)
 }
 
@@ -230,8 +257,12 @@ type nothing struct{}
 
 func (nothing) unknown(context.Context, []exportops.UnknownFile) error    { return nil }
 func (nothing) missing(context.Context, []exportops.MissingFile) error    { return nil }
-func (nothing) found(context.Context, []string) error                     { return nil }
 func (nothing) progress(context.Context, exportops.ReconcileResult) error { return nil }
-func (nothing) stuck(_ context.Context, _ []exportops.StuckExport, _ string) ([]bool, error) {
+func (nothing) closed(context.Context, []exportops.UnknownFile, exportops.ReconcileResult) error {
+	return nil
+}
+
+func (nothing) found(context.Context, []string, exportops.ReconcileResult) error { return nil }
+func (nothing) stuck(context.Context, []exportops.StuckExport, string, func([]bool) exportops.ReconcileResult) ([]bool, error) {
 	return nil, nil
 }

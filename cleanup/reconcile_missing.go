@@ -176,10 +176,12 @@ func (r *reconciliation) lookAgainAtMissing(ctx context.Context) error {
 		for _, m := range page {
 			ids, f.After = append(ids, m.ExportID), m.ExportID
 		}
-		if err := r.keep.found(ctx, ids); err != nil {
+		counted := *r.res // everything is compared
+		counted.MissingCleared += int64(len(ids))
+		if err := r.keep.found(ctx, ids, counted); err != nil {
 			return err
 		}
-		r.res.MissingCleared += int64(len(ids))
+		*r.res = counted
 		if len(page) < f.Limit {
 			return nil
 		}
@@ -216,23 +218,28 @@ func (r *reconciliation) failSome(ctx context.Context, page []exportops.StuckExp
 	if len(page) == 0 {
 		return nil
 	}
-	failed, err := r.keep.stuck(ctx, page, "Stuck: no outcome within "+r.StuckAfter.Round(time.Second).String())
+	count := func(failed []bool) exportops.ReconcileResult {
+		counted := *r.res
+		counted.Stuck = slices.Clone(counted.Stuck)
+		for i, e := range page {
+			switch {
+			case failed == nil:
+				counted.WouldFailStuck++
+			case !failed[i]:
+				counted.StuckMovedOn++
+				continue
+			default:
+				counted.StuckFailed++
+			}
+			counted.Stuck = first(counted.Stuck, e.ExportID)
+		}
+		return counted
+	}
+	failed, err := r.keep.stuck(ctx, page, "Stuck: no outcome within "+r.StuckAfter.Round(time.Second).String(), count)
 	if err != nil {
 		return err
 	}
-	for i, e := range page {
-		switch {
-		case failed == nil:
-			r.res.WouldFailStuck++
-		case !failed[i]:
-			r.res.StuckMovedOn++
-			continue
-		default:
-			r.res.StuckFailed++
-		}
-		r.res.Stuck = first(r.res.Stuck, e.ExportID)
-	}
-	if failed == nil {
+	if *r.res = count(failed); failed == nil {
 		return nil
 	}
 	return r.come(ctx)

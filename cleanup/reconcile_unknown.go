@@ -195,6 +195,7 @@ func (r *reconciliation) closeUnknown(ctx context.Context, from, to string) erro
 			return reading(ctx, "read unknown files", err)
 		}
 		var closed []exportops.UnknownFile
+		counted := r.counted
 		for _, u := range page {
 			f.After = u.Key
 			if u.State == exportops.UnknownGone || u.State == exportops.UnknownAdopted {
@@ -202,16 +203,19 @@ func (r *reconciliation) closeUnknown(ctx context.Context, from, to string) erro
 			}
 			if u.State = exportops.UnknownGone; r.known.has(u.Key) {
 				u.State = exportops.UnknownAdopted
-				r.res.Adopted++
+				counted.Adopted++
 			} else {
-				r.res.Gone++
+				counted.Gone++
 			}
 			u.LastSeen = r.at()
 			closed = append(closed, u)
 		}
-		if err := r.keep.unknown(ctx, closed); err != nil {
+		if err := r.keep.closed(ctx, closed, counted); err != nil {
 			return err
 		}
+		r.res.Adopted += counted.Adopted - r.counted.Adopted
+		r.res.Gone += counted.Gone - r.counted.Gone
+		r.counted = counted
 		if len(page) < f.Limit {
 			return nil
 		}

@@ -18,6 +18,7 @@ const (
 	// MaxLineBytes bounds a line of a batch: the largest texts that a metric may
 	// hold, with every character written as an escape, and room.
 	MaxLineBytes = 128 << 10
+	MaxPlanBytes = 512 << 20 // a plan; one of a million log rows has about 300 MB
 )
 
 // MaxBatchLines bounds the lines of a batch, and with them the refusals that

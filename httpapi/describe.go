@@ -107,6 +107,27 @@ var (
 		`"duration_ms":310,"error_type":"TimeoutError","error_message":"no answer within 300 ms"}` + "\n"
 )
 
+// examplePlans are plans of one entry, byte for byte.
+var examplePlans = map[exportops.Job]string{
+	exportops.FileCleanup: `{"exportops_plan":1,"job":"file-cleanup","mode":"expiry","now":"2025-10-31T12:00:00.000Z","cut":null,` +
+		`"database":"sqlite:///srv/exportops.db","store":"file:///srv/exports","entries":[` + "\n" +
+		`{"export_id":"7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a5b","do":"delete","key":"u1/a.csv","file_url":"u1/a.csv",` +
+		`"expires_at":"2025-10-30T12:00:00.000Z","status":"completed","bytes":512}` + "\n" + `],` + "\n" +
+		`"totals":{"delete":1,"no_file":0,"keep":0,"bytes":512,"complete":true},` + "\n" +
+		`"sha256":"f835862ab0041bcc6cf1b2af522b4ba499e0b553c7b4890ad72a5322bf3ebd49"}` + "\n",
+	exportops.LogCleanup: `{"exportops_plan":1,"job":"log-cleanup","mode":"log_cleanup","now":"2025-10-31T12:00:00.000Z",` +
+		`"cut":"2025-10-01T12:00:00.000Z","database":"sqlite:///srv/exportops.db","store":"file:///srv/exports","entries":[` + "\n" +
+		`{"id":"0b9c8d7e-6f5a-4b3c-9d2e-1f0a9b8c7d6e","export_id":"7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a5b","do":"delete",` +
+		`"timestamp":"2025-09-30T12:00:00.000Z","status":"failed","seen":"5d1f0c1e2b3a4c5d8e6f7081"}` + "\n" + `],` + "\n" +
+		`"totals":{"delete":1,"no_file":0,"keep":0,"bytes":0,"complete":true},` + "\n" +
+		`"sha256":"bd9bff02e352e89349343cea2773cce67af5ff8dd2f0fa0b54fde469de102ff0"}` + "\n",
+	exportops.UnknownCleanup: `{"exportops_plan":1,"job":"unknown-cleanup","mode":"unknown","now":"2025-10-31T12:00:00.000Z","cut":null,` +
+		`"database":"sqlite:///srv/exportops.db","store":"file:///srv/exports","entries":[` + "\n" +
+		`{"key":"stray/b.csv","do":"delete","bytes":512,"modified":"2025-10-01T12:00:00.000Z","unknown_since":"2025-10-20T12:00:00.000Z"}` + "\n" + `],` + "\n" +
+		`"totals":{"delete":1,"no_file":0,"keep":0,"bytes":512,"complete":true},` + "\n" +
+		`"sha256":"e8d65bddf58ca28cd50aa66ee410533c1120ad81feca44f180d5c01e2f3743a6"}` + "\n",
+}
+
 // descriptions say what is not plain from a field's name.
 var descriptions = map[string]string{
 	"Export.id":                                 "Of the row; export_id is the one used everywhere else",
@@ -194,6 +215,16 @@ var descriptions = map[string]string{
 	"ErasureResult.receipt":                     "null unless nothing is left",
 	"Erasure.user_hash":                         "Keyed: it says nothing to whoever does not hold the database and the id",
 	"Erasure.digest":                            "SHA-256 of the rest of the receipt",
+	"LogCleanupResult.changed":                  "Not what the plan saw, or not due any more; left alone",
+	"LogCleanupResult.archives_left":            "Archives that dead runs began and that hold rows which the plan does not list: a run without a plan finishes them",
+	"LogCleanupResult.plan":                     "SHA-256 of the plan that was applied",
+	"Plan.exportops_plan":                       "The version of the format",
+	"Plan.now":                                  "When it was made: what became due since is not in it",
+	"Plan.cut":                                  "Of exports created, or rows whose timestamp lies, before",
+	"Plan.database":                             "Where it was made, and may be applied",
+	"Plan.policy":                               "The hash of the retention policy that decided, where there is one",
+	"PlanTotals.files":                          "Of a plan of log rows: files that go before their rows do",
+	"PlanTotals.complete":                       "Whether it lists everything that was due",
 	"LogStatistics.eligible_for_cleanup":        "Finished exports before the cutoff, those aside that say completed and name a file",
 	"LogStatistics.oldest_log_date":             "null when there are none",
 	"AggregateDone.metrics":                     "Of the sixty minutes before the call",

@@ -172,6 +172,7 @@ func (s *server) routes() {
 	s.userRoutes()
 	s.holdRoutes()
 	s.reconcileRoutes()
+	s.planRoutes()
 	s.reportRoutes()
 	s.archiveRoutes()
 	s.healthRoutes()

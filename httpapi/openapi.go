@@ -17,6 +17,7 @@ const (
 	tagMetrics  = "metrics"
 	tagExports  = "exports"
 	tagRuns     = "runs"
+	tagPlans    = "plans"
 	tagUsers    = "users"
 	tagHolds    = "holds"
 	tagArchives = "archives"
@@ -50,6 +51,7 @@ func (s *server) apiConfig() huma.Config {
 				{Name: tagMetrics, Description: "Record what exports measured, and sum it up."},
 				{Name: tagExports, Description: "The export log, for applications that do not write the table themselves."},
 				{Name: tagRuns, Description: "What the jobs did and would do."},
+				{Name: tagPlans, Description: "See what would be deleted, and then delete exactly that."},
 				{Name: tagUsers, Description: "What concerns one person."},
 				{Name: tagHolds, Description: "Legal holds: what must not be deleted."},
 				{Name: tagArchives, Description: "Archived log rows: where they are, and whether they are as they were written."},

@@ -39,6 +39,12 @@ var contract = map[string][]string{
 	"POST /api/v1/reconcile":                     {"dry_run", "stuck_after_hours"},
 	"GET /api/v1/reconcile/unknown":              {"state", "limit", "cursor"},
 	"GET /api/v1/reconcile/missing":              {"limit", "cursor"},
+	"POST /api/v1/plans/file-cleanup":            {"retention_hours"},
+	"POST /api/v1/plans/file-cleanup/apply":      {"force"},
+	"POST /api/v1/plans/log-cleanup":             {"retention_days"},
+	"POST /api/v1/plans/log-cleanup/apply":       {"force"},
+	"POST /api/v1/plans/unknown-cleanup":         nil,
+	"POST /api/v1/plans/unknown-cleanup/apply":   {"force"},
 	"GET /api/v1/exports/report":                 {"from", "to"},
 	"GET /api/v1/archives":                       {"state", "limit", "cursor"},
 	"GET /api/v1/archives/{id}":                  nil,
@@ -185,7 +191,14 @@ func TestTheExamplesAreAccepted(t *testing.T) {
 		{"post", "/api/v1/exports", "/api/v1/exports"},
 		{"patch", "/api/v1/exports/{export_id}", "/api/v1/exports/" + exportID},
 		{"post", "/api/v1/metrics", "/api/v1/metrics"},
+		{"post", "/api/v1/plans/file-cleanup/apply", "/api/v1/plans/file-cleanup/apply"},
+		{"post", "/api/v1/plans/log-cleanup/apply", "/api/v1/plans/log-cleanup/apply"},
+		{"post", "/api/v1/plans/unknown-cleanup/apply", "/api/v1/plans/unknown-cleanup/apply"},
 	} {
+		token := ingestToken
+		if strings.Contains(op.path, "/plans/") {
+			token = adminToken
+		}
 		for mediaType, content := range d.Paths[op.path][op.method].RequestBody.Content {
 			body, lines := content.Example.(string)
 			if !lines {
@@ -196,7 +209,7 @@ func TestTheExamplesAreAccepted(t *testing.T) {
 				body = string(b)
 			}
 			w := request{
-				method: strings.ToUpper(op.method), path: op.at, token: ingestToken, body: body, header: []string{"Content-Type", mediaType},
+				method: strings.ToUpper(op.method), path: op.at, token: token, body: body, header: []string{"Content-Type", mediaType},
 			}.send(h)
 			if w.Code > 299 || strings.Contains(w.Body.String(), `"line"`) {
 				t.Errorf("%s %s as %s: %d %s", op.method, op.path, mediaType, w.Code, w.Body)
@@ -207,10 +220,10 @@ func TestTheExamplesAreAccepted(t *testing.T) {
 
 func TestTheLimitsAreDescribed(t *testing.T) {
 	_, text := describe(t, serve(t, options()))
-	if httpapi.MaxObjectBytes != 1<<20 || httpapi.MaxBatchBytes != 32<<20 || httpapi.MaxLineBytes != 128<<10 || httpapi.MaxBatchLines != 50_000 {
+	if httpapi.MaxObjectBytes != 1<<20 || httpapi.MaxBatchBytes != 32<<20 || httpapi.MaxLineBytes != 128<<10 || httpapi.MaxBatchLines != 50_000 || httpapi.MaxPlanBytes != 512<<20 {
 		t.Error("the limits changed: change the introduction with them")
 	}
-	for _, limit := range []string{"1 MiB", "32 MiB", "128 KiB", "50,000 lines"} {
+	for _, limit := range []string{"1 MiB", "32 MiB", "128 KiB", "50,000 lines", "512 MiB"} {
 		if !strings.Contains(text, limit) {
 			t.Errorf("%s is not mentioned", limit)
 		}

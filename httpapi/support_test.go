@@ -125,6 +125,9 @@ func succeed(_ context.Context, r jobs.Request) (jobs.Answer, error) {
 			TotalFound: 7, DeletedCount: 7, Errors: []exportops.LogError{}, Complete: true,
 			DryRun: r.DryRun, RunID: runID, DurationMS: 12, Timestamp: noon,
 		}
+	case exportops.UnknownCleanup:
+		a.Result.Unknown = &exportops.UnknownCleanupResult{DeletedCount: 2, BytesFreed: 9, Complete: true, RunID: runID, Timestamp: noon}
+		a.Result.Unknown.SumUp()
 	case exportops.Reconcile:
 		a.Result.Recon = &exportops.ReconcileResult{Complete: true, DryRun: r.DryRun, RunID: runID, Timestamp: noon, BeganAt: noon}
 		a.Result.Recon.Fill()

@@ -100,8 +100,13 @@ func (r *Runner) count(ctx context.Context, req Request, forced bool, deadline t
 		return err
 	}
 	if req.Plan != nil {
-		g.Files = past.files
-		g.Files.Found = req.Plan.Totals.Due()
+		due := req.Plan.Totals
+		if g.Files = past.files; req.Job == exportops.LogCleanup {
+			g.LogRows = past.rows
+			g.LogRows.Found, g.Files.Found = due.Due(), due.Files
+		} else {
+			g.Files.Found = due.Due()
+		}
 		return nil
 	}
 	dry := cleanup.DryRun{Store: r.Store, Files: r.Files, Locator: r.Locator, Now: r.Now, Deadline: deadline}

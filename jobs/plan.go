@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/cleanup"
@@ -21,6 +22,31 @@ func (r *Runner) planHeader(sel exportops.Selection) cleanup.PlanHeader {
 		h.Cut = &sel.Cut
 	}
 	return h
+}
+
+// logPlanHeader says what a plan of log rows is about.
+func (r *Runner) logPlanHeader(req Request, w cleanup.LogWork) cleanup.PlanHeader {
+	h := cleanup.PlanHeader{
+		Job: exportops.LogCleanup, Mode: exportops.ByLogCleanup, Now: w.Now, Cut: &w.Cut, Database: r.Database,
+		Store: r.Files.ID(), Policy: r.Policy.Hash(), RetentionDays: req.RetentionDays,
+	}
+	if h.Now.IsZero() {
+		h.Now = r.at()
+	}
+	return h
+}
+
+// plannedWork is the log cleanup that a plan was made of, as far as the settings still
+// say so. Nothing that became due since is.
+func (r *Runner) plannedWork(p *cleanup.Plan, deadline time.Time) cleanup.LogWork {
+	w := r.logWork(Request{Job: p.Job, RetentionDays: p.RetentionDays}, deadline)
+	if p.Cut.Before(w.Cut.Time) {
+		w.Cut = *p.Cut
+	}
+	if p.Now.Before(w.Now.Time) {
+		w.Now = p.Now
+	}
+	return w
 }
 
 func orNone(policy string) string {
@@ -45,7 +71,7 @@ func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 		return nil
 	case p.Database != r.Database:
 		return refuse("database", p.Database, r.Database)
-	case p.Job == exportops.RetentionApply && p.Policy != r.Policy.Hash():
+	case (p.Job == exportops.RetentionApply || p.Job == exportops.LogCleanup) && p.Policy != r.Policy.Hash():
 		return refuse("retention policy", orNone(p.Policy), orNone(r.Policy.Hash()))
 	case p.Store != "" && p.Store != r.Files.ID():
 		return refuse("storage", p.Store, r.Files.ID())

@@ -42,8 +42,14 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 				return Answer{}, err
 			}
 		}
-		res, err := dry.CleanLogs(ctx, r.logWork(req, deadline), r.at())
-		res.Guards = guards
+		w := r.logWork(req, deadline)
+		if req.PlanOut != nil {
+			dry.Plan = cleanup.NewPlanWriter(req.PlanOut, r.logPlanHeader(req, w))
+		}
+		res, err := dry.CleanLogs(ctx, w, r.at())
+		if res.Guards = guards; err == nil && req.PlanOut != nil {
+			res.Plan, err = dry.Plan.End(res.Complete)
+		}
 		logsEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Logs: &res}}, err
 	}

@@ -163,7 +163,7 @@ func (r Request) Validate() error {
 
 // planned lists the jobs that can apply a plan.
 func planned(j exportops.Job) bool {
-	return j == exportops.FileCleanup || needsPlan(j)
+	return j == exportops.FileCleanup || j == exportops.LogCleanup || needsPlan(j)
 }
 
 // needsPlan lists the jobs that do nothing without one.

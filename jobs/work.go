@@ -158,13 +158,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 				return logsEnding(result.Logs), err
 			}
 		}
-		err := r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), result.Logs)
-		if err == nil {
-			err = r.chain(ctx, work)
-		}
-		if err == nil && req.Job == exportops.LogCleanup {
-			err = r.forget(ctx, work)
-		}
+		err := r.cleanLogs(ctx, req, work, result.Logs)
 		return logsEnding(result.Logs), err
 	case exportops.RetentionApply:
 		return r.changeExpiries(ctx, req, work, result)
@@ -248,6 +242,24 @@ func (r *Runner) selection(req Request) exportops.Selection {
 	}
 	cut := exportops.At(now.Add(-time.Duration(*req.RetentionHours) * time.Hour))
 	return exportops.Selection{Mode: exportops.ByAge, Now: now, Cut: cut}
+}
+
+// cleanLogs deletes old log rows, or those of a plan, which says nothing of old
+// records of ours.
+func (r *Runner) cleanLogs(ctx context.Context, req Request, work cleanup.Work, res *exportops.LogCleanupResult) error {
+	var err error
+	if req.Plan != nil {
+		err = r.cleaner.ApplyLogPlan(ctx, work, r.plannedWork(req.Plan, work.Deadline), req.Plan, res)
+	} else {
+		err = r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), res)
+	}
+	if err == nil {
+		err = r.chain(ctx, work)
+	}
+	if err == nil && req.Job == exportops.LogCleanup && req.Plan == nil {
+		err = r.forget(ctx, work)
+	}
+	return err
 }
 
 func (r *Runner) logWork(req Request, deadline time.Time) cleanup.LogWork {

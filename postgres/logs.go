@@ -99,6 +99,15 @@ func (s *Store) scanLogRows(ctx context.Context, tx pgx.Tx, o order, end string)
 	return page, nil
 }
 
+// LogRowsByID implements exportops.LogStore.
+func (s *Store) LogRowsByID(ctx context.Context, ids []string) (rows []exportops.LogRow, err error) {
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		rows, err = s.scanLogRows(ctx, tx, order{where: `e.id = ANY($1::uuid[])`, args: []any{known(ids)}}, ``)
+		return err
+	})
+	return rows, err
+}
+
 // CountLogRows implements exportops.LogStore.
 func (s *Store) CountLogRows(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (int64, error) {
 	return s.countRows(ctx, logOrder(sel), ` FROM {logs} e`, after)

@@ -134,6 +134,7 @@ var mainIndexes = map[string]string{
 	"LogRows user": "export_logs_user_id", "LogRows user and age": "export_logs_user_id",
 	"CountLogRows user": "export_logs_user_id", "CountLogRows user and age": "export_logs_user_id",
 	"DeleteLogRows user": "export_logs_user_id", "DeleteLogRows user and age": "export_logs_user_id",
+	"LogRowsByID":  "export_logs_pkey",
 	"ArchivedRows": "export_logs_pkey", "DeleteArchived": "export_logs_pkey",
 	"Outcomes": "export_logs_timestamp", "InProgress": "export_metrics_progress",
 	"CreateExport": "export_logs_export_id_key", "UpdateExport": "export_logs_export_id_key",

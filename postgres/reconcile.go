@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"strings"
@@ -217,37 +218,54 @@ func (s *Store) ForgetMissing(ctx context.Context, c exportops.Checkpoint, expor
 
 // FailStuck implements exportops.ReconcileStore. Rows are locked first and in one
 // order, as everywhere; an update that is under way is waited for, and then seen.
-func (s *Store) FailStuck(ctx context.Context, c exportops.Checkpoint, rows []exportops.StuckExport, reason string) (
-	failed []bool, err error,
-) {
+func (s *Store) FailStuck(ctx context.Context, c exportops.Checkpoint, rows []exportops.StuckExport, reason string,
+	progress func([]bool) (json.RawMessage, error),
+) (failed []bool, err error) {
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
-			same, err := s.lockStuck(ctx, tx, rows)
+			if failed, err = s.failStuck(ctx, tx, c, rows, reason); err != nil || progress == nil {
+				return err
+			}
+			result, err := progress(failed)
 			if err != nil {
 				return err
 			}
-			failed = make([]bool, len(rows))
-			var ids []string
-			for i, e := range rows {
-				if failed[i] = same[e.ExportID]; failed[i] {
-					ids = append(ids, e.ExportID)
-				}
+			_, err = tx.Exec(ctx, `UPDATE exportops.runs SET result = $2::json WHERE id = $1`, c.RunID, nullJSON(result))
+			if err != nil {
+				return fmt.Errorf("keep the result: %w", err)
 			}
-			if len(ids) == 0 {
-				return nil
-			}
-			tag, err := tx.Exec(ctx, s.sql(`UPDATE {logs} AS e SET status = 'failed', error_message = $2, updated_at = $3::timestamptz
-				WHERE e.export_id = ANY($1::uuid[])`), ids, reason, c.Now.String())
-			switch {
-			case err != nil:
-				return refused(err)
-			case tag.RowsAffected() != int64(len(ids)):
-				return s.unpassed(fmt.Sprintf("of %d rows that were to fail %d did", len(ids), tag.RowsAffected()))
-			}
-			return s.freeze(ctx, tx, c.Now, ids)
+			return nil
 		})
 	})
 	return failed, err
+}
+
+func (s *Store) failStuck(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, rows []exportops.StuckExport, reason string) (
+	[]bool, error,
+) {
+	same, err := s.lockStuck(ctx, tx, rows)
+	if err != nil {
+		return nil, err
+	}
+	failed := make([]bool, len(rows))
+	var ids []string
+	for i, e := range rows {
+		if failed[i] = same[e.ExportID]; failed[i] {
+			ids = append(ids, e.ExportID)
+		}
+	}
+	if len(ids) == 0 {
+		return failed, nil
+	}
+	tag, err := tx.Exec(ctx, s.sql(`UPDATE {logs} AS e SET status = 'failed', error_message = $2, updated_at = $3::timestamptz
+		WHERE e.export_id = ANY($1::uuid[])`), ids, reason, c.Now.String())
+	switch {
+	case err != nil:
+		return nil, refused(err)
+	case tag.RowsAffected() != int64(len(ids)):
+		return nil, s.unpassed(fmt.Sprintf("of %d rows that were to fail %d did", len(ids), tag.RowsAffected()))
+	}
+	return failed, s.freeze(ctx, tx, c.Now, ids)
 }
 
 // lockStuck locks those rows that still are what was read.

@@ -131,7 +131,7 @@ func (s *Store) unedited(ctx context.Context, tx *sql.Tx, members []exportops.Ar
 	if err != nil {
 		return nil, 0, err
 	}
-	now, err := s.scanLogRows(ctx, tx, order{}, ` FROM json_each(?) j CROSS JOIN {logs} e ON e.id = j.value`+withLedger, list)
+	now, err := s.scanLogRows(ctx, tx, order{}, withIDs, list)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -144,7 +144,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	stuck, _, err := s.StuckExports(ctx, now, "", 2)
 	no(err)
 	name("FailStuck")
-	_, err = s.FailStuck(ctx, c, stuck, "Stuck: x")
+	_, err = s.FailStuck(ctx, c, stuck, "Stuck: x", nil)
 	no(err)
 	storetest.ExerciseUnknown(t, s, c, name)
 	name("ChangeExpiry")

@@ -57,6 +57,19 @@ func (s *Store) LogRows(ctx context.Context, sel exportops.LogSelection, after e
 	return page, "", nil
 }
 
+// LogRowsByID implements exportops.LogStore.
+func (s *Store) LogRowsByID(ctx context.Context, ids []string) ([]exportops.LogRow, error) {
+	list, err := jsonList(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.scanLogRows(ctx, s.read, order{}, withIDs, list)
+	return rows, s.explain(err)
+}
+
+// withIDs takes a list of ids.
+const withIDs = ` FROM json_each(?) j CROSS JOIN {logs} e ON e.id = j.value` + withLedger
+
 // seenRow names a row's place, and the state of the hour that counted it when it
 // was read: "" where none does, or it is not known.
 type seenRow struct {

@@ -98,6 +98,7 @@ var mainIndexes = map[string]string{
 	"LogRows user":      "export_logs_user_id", "LogRows user and age": "export_logs_user_id",
 	"CountLogRows user": "export_logs_user_id", "CountLogRows user and age": "export_logs_user_id",
 	"DeleteLogRows user": "export_logs_user_id", "DeleteLogRows user and age": "export_logs_user_id",
+	"LogRowsByID":  "sqlite_autoindex_export_logs_1",
 	"ArchivedRows": "sqlite_autoindex_export_logs_1", "DeleteArchived": "sqlite_autoindex_export_logs_1",
 	"AdoptArchives": "exportops_archives_unfinished", "BeginArchive": "sqlite_autoindex_exportops_archives_1",
 	"PlaceHold": "exportops_holds_active", "PlaceHold of a user": "exportops_holds_active", "ForgetHolds": "exportops_holds_released",

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"strings"
@@ -203,40 +204,54 @@ func (s *Store) ForgetMissing(ctx context.Context, c exportops.Checkpoint, expor
 }
 
 // FailStuck implements exportops.ReconcileStore.
-func (s *Store) FailStuck(ctx context.Context, c exportops.Checkpoint, rows []exportops.StuckExport, reason string) (
-	failed []bool, err error,
-) {
+func (s *Store) FailStuck(ctx context.Context, c exportops.Checkpoint, rows []exportops.StuckExport, reason string,
+	progress func([]bool) (json.RawMessage, error),
+) (failed []bool, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
-		st, err := tx.PrepareContext(ctx, s.sql(`
-			UPDATE {logs} SET status = 'failed', error_message = ?, updated_at = ?
-			WHERE export_id = ? AND +status = ? AND CAST(updated_at AS TEXT) IS ?`))
-		if err != nil {
-			return fmt.Errorf("prepare updates: %w", err)
-		}
-		defer st.Close()
-		failed = make([]bool, len(rows))
-		var ids []string
-		for i, e := range rows {
-			res, err := st.ExecContext(ctx, reason, c.Now.String(), e.ExportID, e.Status, e.UpdatedAt)
-			if err != nil {
-				return fmt.Errorf("fail export %q: %w", e.ExportID, err)
-			}
-			n, err := res.RowsAffected()
-			if err != nil {
-				return err
-			}
-			if failed[i] = n > 0; failed[i] {
-				ids = append(ids, e.ExportID)
-			}
-		}
-		list, err := jsonList(ids)
-		if err != nil || len(ids) == 0 {
+		if failed, err = s.failStuck(ctx, tx, c, rows, reason); err != nil || progress == nil {
 			return err
 		}
-		if _, err := s.observe(ctx, tx, c.Now, `e.export_id IN (SELECT value FROM json_each(?))`, list); err != nil {
-			return fmt.Errorf("count the failures: %w", err)
+		result, err := progress(failed)
+		if err != nil {
+			return err
 		}
-		return s.place(ctx, tx, ids)
+		_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET result = ? WHERE id = ?`, nullJSON(result), c.RunID)
+		return err
 	})
 	return failed, err
+}
+
+func (s *Store) failStuck(ctx context.Context, tx *sql.Tx, c exportops.Checkpoint, rows []exportops.StuckExport, reason string) (
+	[]bool, error,
+) {
+	st, err := tx.PrepareContext(ctx, s.sql(`
+		UPDATE {logs} SET status = 'failed', error_message = ?, updated_at = ?
+		WHERE export_id = ? AND +status = ? AND CAST(updated_at AS TEXT) IS ?`))
+	if err != nil {
+		return nil, fmt.Errorf("prepare updates: %w", err)
+	}
+	defer st.Close()
+	failed := make([]bool, len(rows))
+	var ids []string
+	for i, e := range rows {
+		res, err := st.ExecContext(ctx, reason, c.Now.String(), e.ExportID, e.Status, e.UpdatedAt)
+		if err != nil {
+			return nil, fmt.Errorf("fail export %q: %w", e.ExportID, err)
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return nil, err
+		}
+		if failed[i] = n > 0; failed[i] {
+			ids = append(ids, e.ExportID)
+		}
+	}
+	list, err := jsonList(ids)
+	if err != nil || len(ids) == 0 {
+		return failed, err
+	}
+	if _, err := s.observe(ctx, tx, c.Now, `e.export_id IN (SELECT value FROM json_each(?))`, list); err != nil {
+		return nil, fmt.Errorf("count the failures: %w", err)
+	}
+	return failed, s.place(ctx, tx, ids)
 }

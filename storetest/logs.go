@@ -15,6 +15,7 @@ func testLogs(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("pages", func(t *testing.T) { testLogPages(t, open) })
 	t.Run("counted", func(t *testing.T) { testCounted(t, open) })
 	t.Run("delete", func(t *testing.T) { testDeleteRows(t, open) })
+	t.Run("by_id", func(t *testing.T) { logRowsByID(t, open(t)) })
 	t.Run("statistics", func(t *testing.T) { testStatistics(t, open) })
 }
 
@@ -38,6 +39,35 @@ func logRows(t testing.TB, f Fixture, s exportops.LogSelection) map[string]expor
 		if cursor = next; next == "" {
 			return all
 		}
+	}
+}
+
+// logRowsByID reads rows as pages have them, and so that they can be deleted.
+func logRowsByID(t *testing.T, f Fixture) {
+	expired, failed, other := due(after(noon, -time.Hour)), Row{Status: "failed"}.Complete(after(noon, -3*time.Hour)), Row{}.Complete(after(noon, -4*time.Hour))
+	f.Insert(t, expired, failed, other)
+	_, fence := begin(t, f, exportops.Started)
+	settleOne(t, f, fence, exportops.Settlement{Claim: claim(t, f, fence).Claims[0], State: exportops.DeletionAbsent})
+	rollUp(t, f)
+	all := logRows(t, f, old)
+	got, err := f.Store.LogRowsByID(t.Context(), []string{failed.ID, exportops.NewID(), "none", expired.ID})
+	must(t, err)
+	if len(got) != 2 {
+		t.Fatalf("of two rows that are there come %+v", got)
+	}
+	for _, r := range got {
+		as := all[r.ID]
+		r.Cursor, r.Seen, as.Cursor, as.Seen = "", nil, "", nil
+		if d := cmp.Diff(as, r); d != "" {
+			t.Errorf("row %s (-by page +by id):\n%s", r.ID, d)
+		}
+	}
+	if none, err := f.Store.LogRowsByID(t.Context(), nil); err != nil || len(none) != 0 {
+		t.Errorf("of none come %+v, %v", none, err)
+	}
+	deleteRows(t, f, fence, got, 2)
+	if f.Count(t, `SELECT count(*) FROM {logs} WHERE id = ?`, other.ID) != 1 {
+		t.Error("the row that was not named is gone")
 	}
 }
 

@@ -1,9 +1,11 @@
 package storetest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -228,8 +230,15 @@ func failStuck(t *testing.T, f Fixture) {
 	f.Exec(t, `UPDATE {logs} SET updated_at = ? WHERE export_id = ?`, noon.String(), rows[2].ExportID)
 	gone := read[0]
 	gone.ExportID = exportops.NewID()
-	failed, err := f.Store.FailStuck(t.Context(), check(fence, noon), append(read, gone), "Stuck: for an hour")
+	failed, err := f.Store.FailStuck(t.Context(), check(fence, noon), append(read, gone), "Stuck: for an hour", func(failed []bool) (json.RawMessage, error) {
+		return json.Marshal(failed)
+	})
 	must(t, err)
+	run, err := f.Store.Run(t.Context(), fence.RunID)
+	must(t, err)
+	if got := strings.ReplaceAll(string(run.Result), " ", ""); got != "[true,false,false,true,false]" {
+		t.Fatalf("the run's result is %s", run.Result)
+	}
 	if want := []bool{true, false, false, true, false}; !slices.Equal(failed, want) {
 		t.Fatalf("failed %v, want %v", failed, want)
 	}
@@ -259,7 +268,7 @@ func reconcileFenced(t *testing.T, f Fixture) {
 	_, claim := f.Store.ClaimUnknown(t.Context(), c, "b", []exportops.UnknownFile{unknownFile("k")})
 	_, reclaim := f.Store.ReclaimUnknown(t.Context(), c, 9)
 	_, forget := f.Store.ForgetUnknown(t.Context(), c, noon, 1)
-	_, fail := f.Store.FailStuck(t.Context(), c, stuck(t, f), "x")
+	_, fail := f.Store.FailStuck(t.Context(), c, stuck(t, f), "x", nil)
 	for name, err := range map[string]error{
 		"RecordUnknown": f.Store.RecordUnknown(t.Context(), c, []exportops.UnknownFile{unknownFile("k")}),
 		"RecordMissing": f.Store.RecordMissing(t.Context(), c, []exportops.MissingFile{{ExportID: r.ExportID, Store: "s", Key: "k"}}),

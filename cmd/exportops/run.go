@@ -14,8 +14,8 @@ import (
 type runCmd struct {
 	Job            string        `arg:"" enum:"metrics-aggregate,file-cleanup,log-cleanup" help:"metrics-aggregate, file-cleanup or log-cleanup"`
 	DryRun         bool          `name:"dry-run" help:"say what would be deleted, and delete nothing"`
-	PlanOut        string        `name:"plan-out" placeholder:"FILE" help:"file-cleanup --dry-run: write what would be deleted, and what is kept and why, to this file"`
-	Plan           string        `name:"plan" placeholder:"FILE" help:"file-cleanup: delete what this plan lists, as far as it has not changed since"`
+	PlanOut        string        `name:"plan-out" placeholder:"FILE" help:"file-cleanup or log-cleanup --dry-run: write what would be deleted, and what is kept and why, to this file"`
+	Plan           string        `name:"plan" placeholder:"FILE" help:"file-cleanup or log-cleanup: delete what this plan lists, as far as it has not changed since"`
 	Force          bool          `name:"force" help:"run although a guard refuses; this is recorded"`
 	ByAge          bool          `name:"by-age" help:"file-cleanup: delete by age, whatever the expiry or a retention policy says"`
 	RetentionHours *int          `name:"retention-hours" placeholder:"N" help:"file-cleanup: by age, of exports created more than N hours ago (EXPORT_FILE_RETENTION)"`
@@ -46,11 +46,13 @@ func (c *runCmd) request(cfg retentions) (jobs.Request, error) {
 		}
 		r.Job, r.UserID = exportops.UserLogCleanup, c.User
 	}
-	if c.PlanOut != "" && (!c.DryRun || r.Job != exportops.FileCleanup) {
-		return r, exportops.Invalid("--plan-out", "it goes with file-cleanup --dry-run")
+	planned := r.Job == exportops.FileCleanup || r.Job == exportops.LogCleanup
+	if c.PlanOut != "" && (!c.DryRun || !planned) {
+		return r, exportops.Invalid("--plan-out", "it goes with file-cleanup --dry-run and log-cleanup --dry-run, without --user")
 	}
-	if c.Plan != "" && (c.DryRun || c.ByAge || c.RetentionHours != nil || r.Job != exportops.FileCleanup) {
-		return r, exportops.Invalid("--plan", "it goes with file-cleanup, and says itself what is deleted: without --dry-run, --by-age and --retention-hours")
+	if c.Plan != "" && (!planned || c.DryRun || c.ByAge || c.RetentionHours != nil || c.RetentionDays != nil) {
+		return r, exportops.Invalid("--plan", "it goes with file-cleanup and log-cleanup, and says itself what is deleted: "+
+			"without --dry-run, --by-age, --retention-hours, --retention-days and --user")
 	}
 	if c.Budget < 0 {
 		return r, exportops.Invalid("--budget", "%s is negative", c.Budget)
@@ -207,8 +209,9 @@ func (e *env) drawLogs(r *exportops.LogCleanupResult) {
 	}
 	e.table(title, nil, counts(
 		"found", r.TotalFound, "deleted", r.DeletedCount, "failed", r.FailedCount, "would be deleted", r.WouldDelete, "kept: in progress", r.KeptInProgress,
-		"kept: file may exist", r.KeptFileMayExist, "kept: held", r.KeptHeld, "kept: by the retention policy", r.KeptByPolicy, "remaining", r.Remaining,
+		"kept: file may exist", r.KeptFileMayExist, "kept: held", r.KeptHeld, "kept: by the retention policy", r.KeptByPolicy, "changed meanwhile", r.Changed, "remaining", r.Remaining,
 		"files deleted", r.FilesDeleted, "files absent", r.FilesAbsent, "archived", r.ArchivedCount,
+		"archives of dead runs left open", r.ArchivesLeft,
 	))
 	for _, x := range r.Errors {
 		e.stdout.printf("  %s: %s\n", oneLine(x.LogID), oneLine(x.Error))

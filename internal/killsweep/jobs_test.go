@@ -36,6 +36,10 @@ var allJobs = []job{
 	}},
 	{name: "log-cleanup", args: []string{"run", "log-cleanup"}, status: 1},
 	{name: "log-cleanup-archived", args: []string{"run", "log-cleanup"}, status: 1, archive: true, prepare: counted},
+	{name: "log-cleanup-by-plan", args: []string{"run", "log-cleanup", "--plan", "plan.json"}, archive: true, prepare: func(w *world, t *testing.T) {
+		counted(w, t)
+		w.command(t, "run", "log-cleanup", "--dry-run", "--plan-out", "plan.json")
+	}},
 	{name: "user-log-cleanup", args: []string{"run", "log-cleanup", "--user", anna}, archive: true, prepare: counted},
 	{name: "metrics-aggregate", args: []string{"run", "metrics-aggregate"}},
 	{name: "erase-user", args: []string{"erase-user", anna}, prepare: func(w *world, t *testing.T) {
