@@ -59,8 +59,16 @@ var byteUnits = []struct {
 	name  string
 	bytes float64
 }{
-	{"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"KB", 1e3},
-	{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1},
+	{"TB", 1e12},
+	{"GB", 1e9},
+	{"MB", 1e6},
+	{"kB", 1e3},
+	{"KB", 1e3},
+	{"TiB", 1 << 40},
+	{"GiB", 1 << 30},
+	{"MiB", 1 << 20},
+	{"KiB", 1 << 10},
+	{"B", 1},
 }
 
 func readSize(s string) (float64, bool) {
@@ -91,8 +99,8 @@ func lengths(unit time.Duration, such string) scale {
 			return float64(d) / float64(unit), ok
 		},
 		write: func(v float64) string {
-			d := time.Duration(math.Round(v * float64(unit/time.Millisecond)))
-			return exportops.ShowDuration(d * time.Millisecond)
+			ms := math.Round(v * float64(unit/time.Millisecond))
+			return exportops.ShowDuration(time.Duration(ms * float64(time.Millisecond)))
 		},
 		such: such,
 	}

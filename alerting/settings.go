@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/exportops/exportops"
@@ -62,9 +63,10 @@ func Rules(changes []Change) ([]exportops.AlertRule, error) {
 }
 
 func defaultNames() string {
-	var names []string
-	for _, r := range DefaultRules() {
-		names = append(names, r.Name)
+	rules := DefaultRules()
+	names := make([]string, len(rules))
+	for n, r := range rules {
+		names[n] = r.Name
 	}
 	return strings.Join(names, ", ")
 }
@@ -85,7 +87,7 @@ func Fields(r exportops.AlertRule) []Field {
 	}
 	add(r.Window > 0, "window", exportops.ShowDuration(r.Window))
 	add(r.Short > 0, "short_window", exportops.ShowDuration(r.Short))
-	add(k.minimum, "min_sample", fmt.Sprint(r.MinSample))
+	add(k.minimum, "min_sample", strconv.FormatInt(r.MinSample, 10))
 	add(r.For > 0, "for", exportops.ShowDuration(r.For))
 	add(true, "severity", string(r.Severity))
 	add(r.Format != "", "format", string(r.Format))

@@ -31,7 +31,8 @@ func (*sloCmd) Run(e *env) error {
 		Objectives []exportops.ObjectiveState `json:"objectives"`
 	}{states}
 	return e.show(answer, func() {
-		header := []string{"objective", "target"}
+		header := make([]string, 0, len(states[0].Windows)+3)
+		header = append(header, "objective", "target")
 		for _, w := range states[0].Windows {
 			header = append(header, w.Window)
 		}
