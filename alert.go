@@ -31,7 +31,17 @@ const (
 	AlertMissed      AlertKind = "missed_runs"      // slots of a job that were missed in the window
 	AlertFailedRuns  AlertKind = "failed_runs"      // runs of a job in a row that failed, up to the latest
 	AlertOverlong    AlertKind = "overlong_runs"    // minutes that the active run of a job has been at it
+	AlertArchives    AlertKind = "archive_faults"   // archives that were read back and are not what was written
+	AlertDatabase    AlertKind = "database_unreachable"
+	AlertStorage     AlertKind = "storage_unreachable"
 )
+
+// AlertKinds lists every kind.
+var AlertKinds = []AlertKind{
+	AlertFailureRate, AlertSuccess, AlertBurnRate, AlertAvgDuration, AlertP95Duration, AlertVolume, AlertSilence, AlertStored, AlertOverdue,
+	AlertQuarantined, AlertStuck, AlertMissing, AlertDeletions, AlertMissed, AlertFailedRuns, AlertOverlong, AlertArchives, AlertDatabase,
+	AlertStorage,
+}
 
 // Severity says how urgent an alert is.
 type Severity string
@@ -43,6 +53,9 @@ const (
 	SeverityWarning  Severity = "warning"
 	SeverityCapacity Severity = "capacity" // nothing is broken: there is more of it than planned for
 )
+
+// Severities lists every severity.
+var Severities = []Severity{SeverityCritical, SeverityHigh, SeverityWarning, SeverityCapacity}
 
 // AlertRule says when a figure is an alert.
 type AlertRule struct {
@@ -61,6 +74,7 @@ type AlertRule struct {
 	For       time.Duration `json:"-"`          // how long it must last before it fires
 	Format    Format        `json:"format,omitempty"`
 	UserID    string        `json:"user_id,omitempty"`
+	Source    string        `json:"source"` // "default", or where in the settings it is written
 }
 
 // Reading is one figure that a rule looked at.
@@ -158,30 +172,32 @@ func (s Silence) Covers(i Incident, now Time) bool {
 // name each field that is wrong.
 func (s Silence) Check() (Silence, error) {
 	s.Rule, s.Subject, s.Reason, s.PlacedBy = strings.TrimSpace(s.Rule), strings.TrimSpace(s.Subject), strings.TrimSpace(s.Reason), strings.TrimSpace(s.PlacedBy)
-	var errs []error
-	for _, f := range []struct {
-		name, text string
-		most       int
-		needed     bool
-	}{
-		{"rule", s.Rule, MaxSilenceName, false},
-		{"subject", s.Subject, MaxSilenceName, false},
-		{"reason", s.Reason, MaxSilenceReason, true},
-		{"by", s.PlacedBy, MaxSilenceName, true},
-	} {
-		switch {
-		case f.needed && f.text == "":
-			errs = append(errs, Invalid(f.name, "missing"))
-		case len(f.text) > f.most:
-			errs = append(errs, Invalid(f.name, "longer than %d bytes", f.most))
-		case !utf8.ValidString(f.text) || strings.ContainsFunc(f.text, unicode.IsControl):
-			errs = append(errs, Invalid(f.name, "%q is no plain text", f.text))
-		}
+	errs := []error{
+		checkAlertText("rule", s.Rule, MaxSilenceName, false), checkAlertText("subject", s.Subject, MaxSilenceName, false),
+		checkAlertText("reason", s.Reason, MaxSilenceReason, true), checkAlertText("by", s.PlacedBy, MaxSilenceName, true),
 	}
 	if d := s.Until.Sub(s.PlacedAt.Time); d < time.Minute || d > MaxSilence {
 		errs = append(errs, Invalid("for", "%s is not from 1m to %s", d, MaxSilence))
 	}
 	return s, errors.Join(errs...)
+}
+
+// CheckAlertName checks the name of a rule, or of who does something about an alert;
+// the error names field.
+func CheckAlertName(field, name string) error {
+	return checkAlertText(field, name, MaxSilenceName, true)
+}
+
+func checkAlertText(field, text string, most int, needed bool) error {
+	switch {
+	case needed && strings.TrimSpace(text) == "":
+		return Invalid(field, "missing")
+	case len(text) > most:
+		return Invalid(field, "longer than %d bytes", most)
+	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):
+		return Invalid(field, "%s is no plain text", quoteShort(text))
+	}
+	return nil
 }
 
 // Limits of a silence.
@@ -257,4 +273,8 @@ type Backlog struct {
 	Stuck         int64
 	Missing       int64
 	StoredBytes   int64 // of completed exports
+	// FaultyArchives are those that rows were deleted because of, and that were not
+	// what was written when they were last read back; and those given up for that
+	// reason since the last one that was right.
+	FaultyArchives int64
 }

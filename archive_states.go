@@ -149,6 +149,9 @@ type ArchiveStore interface {
 	// is written without all members, and done with any left. What is abandoned
 	// loses its members.
 	MoveArchive(ctx context.Context, c Checkpoint, id int64, to ArchiveState, why string) (Archive, error)
+	// MarkArchive keeps what a verification found of an archive that is trusted: its
+	// fault, or "" where it is what was written. Of any other it keeps nothing.
+	MarkArchive(ctx context.Context, id int64, fault string) error
 	// ArchiveMembers returns the members of an archive from a position on.
 	ArchiveMembers(ctx context.Context, id, from int64, limit int) ([]ArchiveMember, error)
 	// DeleteArchived deletes, in one transaction, the rows of neighbouring members of

@@ -21,7 +21,7 @@ type Runs interface {
 	ActiveRuns(ctx context.Context) ([]exportops.Run, error)
 }
 
-// Options is what a Service works with. Every field is required.
+// Options is what a Service works with. Every field up to Now is required.
 type Options struct {
 	Store   exportops.AlertStore
 	Runs    Runs
@@ -29,14 +29,22 @@ type Options struct {
 	Events  exportops.Events
 	Rules   []exportops.AlertRule
 	Now     func() time.Time
+
+	// Database and Storage report why they cannot be used; nil is not looked at.
+	Database func(context.Context) error
+	Storage  func(context.Context) error
 }
 
 // Service holds figures against rules and keeps what comes of it. It is safe for
 // concurrent use, and any number of processes may do so at the same time.
-type Service struct{ Options }
+type Service struct {
+	Options
+	outage   outage
+	backlogs backlogs
+}
 
 // New returns a Service.
-func New(o Options) *Service { return &Service{o} }
+func New(o Options) *Service { return &Service{Options: o} }
 
 // change is an export_alert event: what happened to an incident.
 type change struct {
@@ -53,6 +61,10 @@ func (s *Service) Evaluate(ctx context.Context) error {
 	now := exportops.At(s.Now())
 	open, err := s.Store.OpenIncidents(ctx)
 	if err != nil {
+		s.unreachable(ctx, now)
+		return err
+	}
+	if err := s.reachable(ctx); err != nil {
 		return err
 	}
 	known := map[[2]string]*exportops.Incident{}
@@ -102,7 +114,7 @@ func (s *Service) save(ctx context.Context, i exportops.Incident, events []expor
 		return err
 	}
 	for _, e := range events {
-		if e.Step != exportops.StepPending {
+		if e.Step != exportops.StepPending && !s.outage.said(e) {
 			s.Events.Emit(exportops.EventAlert, change{i, e.Step, e.Note})
 		}
 	}

@@ -13,7 +13,9 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/alerting"
+	"github.com/exportops/exportops/archive"
 	"github.com/exportops/exportops/internal/testworld"
+	"github.com/exportops/exportops/jobs"
 )
 
 // watcher returns a service as another process on the same world would have it.
@@ -122,6 +124,24 @@ func TestEvaluate(t *testing.T) {
 		)
 		w.Must(watcher(w, "overdue-files", "stuck-exports", "missing-files", "quarantined-files").Evaluate(t.Context()))
 		wantTold(t, w, "overdue-files  firing", "stuck-exports  firing")
+	})
+	t.Run("archives_that_are_not_as_they_were_written", func(t *testing.T) {
+		w := testworld.New(t, t.TempDir())
+		w.Insert(testworld.Row{ExportID: testworld.ID(1), Status: exportops.Failed, Expires: testworld.Never, Timestamp: w.Ago(40 * testworld.Day)})
+		to := w.Objects()
+		_, err := w.Runner(w.Archiving(to)).Run(t.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCron})
+		w.Must(err)
+		key := w.Archives()[0].Key
+		keeper := &archive.Keeper{Store: w.Store, Objects: to, Dir: t.TempDir(), Program: "test"}
+		s := watcher(w, "archive-faults")
+		for _, want := range []string{"firing", "resolved"} {
+			w.Must(to.Flip(key)) // and back
+			w.Must(s.Evaluate(t.Context()))
+			_, err := keeper.Audit(t.Context(), 0)
+			w.Must(err)
+			w.Must(s.Evaluate(t.Context()))
+			wantTold(t, w, "archive-faults  "+want)
+		}
 	})
 	t.Run("no_exports_where_there_usually_are_some", func(t *testing.T) {
 		w := testworld.New(t, t.TempDir())

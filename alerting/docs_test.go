@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/alerting"
 )
 
@@ -15,7 +16,18 @@ func TestTheDocumentedRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := strings.Count(string(text), "\n| `")
+	defaults, rest, _ := strings.Cut(string(text), "\n## ")
+	rows := strings.Count(defaults, "\n| `")
+	for _, k := range exportops.AlertKinds {
+		if !strings.Contains(rest, "`"+string(k)+"`") {
+			t.Errorf("docs/alerts.md lacks the kind %s", k)
+		}
+	}
+	for _, o := range exportops.Objectives {
+		if !strings.Contains(rest, "\n| `"+o.Name+"` |") {
+			t.Errorf("docs/alerts.md lacks the objective %s", o.Name)
+		}
+	}
 	for _, r := range alerting.DefaultRules() {
 		window := "–"
 		if r.Window > 0 {

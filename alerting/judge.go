@@ -1,8 +1,8 @@
 // Package alerting decides when a figure is an alert, and what becomes of it: it
 // keeps incidents, from pending to resolved, each once for all replicas.
 //
-//	rules ──▶ Service.read: figures ──▶ Judge: broken, fine or unknown
-//	                                      └─▶ Advance: the incident's next state ──▶ store
+//	settings ─▶ Rules ──▶ look: figures ──▶ Judge: broken, fine or unknown
+//	                                          └─▶ Advance: the incident's next state ──▶ store
 //
 // Judge and Advance are pure; everything they depend on is in their arguments.
 package alerting

@@ -14,7 +14,6 @@ import (
 type look struct {
 	*Service
 	now     exportops.Time
-	backlog map[time.Duration]exportops.Backlog
 	figures map[asked]exportops.Figures
 }
 
@@ -30,8 +29,13 @@ func (l *look) read(ctx context.Context, r exportops.AlertRule) ([]exportops.Rea
 		return one(l.silence(ctx, r))
 	case exportops.AlertBurnRate:
 		return one(l.burnRate(ctx, r))
-	case exportops.AlertStored, exportops.AlertOverdue, exportops.AlertQuarantined, exportops.AlertStuck, exportops.AlertMissing:
+	case exportops.AlertStored, exportops.AlertOverdue, exportops.AlertQuarantined, exportops.AlertStuck, exportops.AlertMissing,
+		exportops.AlertArchives:
 		return one(l.left(ctx, r))
+	case exportops.AlertDatabase:
+		return one(usable(ctx, l.Database), nil)
+	case exportops.AlertStorage:
+		return one(usable(ctx, l.Storage), nil)
 	case exportops.AlertDeletions:
 		return one(l.deletions(ctx))
 	case exportops.AlertMissed, exportops.AlertFailedRuns:
@@ -151,16 +155,9 @@ func (l *look) silence(ctx context.Context, r exportops.AlertRule) (exportops.Re
 
 // left reads what should have been done.
 func (l *look) left(ctx context.Context, r exportops.AlertRule) (f exportops.Reading, err error) {
-	b, ok := l.backlog[r.Window]
-	if !ok {
-		b, err = l.Store.Backlog(ctx, exportops.BacklogSpan{Now: l.now, Stuck: exportops.At(l.now.Add(-r.Window))})
-		if err != nil {
-			return f, err
-		}
-		if l.backlog == nil {
-			l.backlog = map[time.Duration]exportops.Backlog{}
-		}
-		l.backlog[r.Window] = b
+	b, err := l.backlogOf(ctx, r)
+	if err != nil {
+		return f, err
 	}
 	switch r.Kind {
 	case exportops.AlertStored:
@@ -175,6 +172,8 @@ func (l *look) left(ctx context.Context, r exportops.AlertRule) (f exportops.Rea
 		f.Value = float64(b.Stuck)
 	case exportops.AlertMissing:
 		f.Value = float64(b.Missing)
+	case exportops.AlertArchives:
+		f.Value = float64(b.FaultyArchives)
 	}
 	return f, nil
 }

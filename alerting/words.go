@@ -46,10 +46,16 @@ var subjects = map[exportops.AlertKind]string{
 	exportops.AlertMissed:      "Number of missed runs",
 	exportops.AlertFailedRuns:  "Number of failed runs in a row",
 	exportops.AlertOverlong:    "Duration of the active run",
+	exportops.AlertArchives:    "Number of archives that are not as they were written",
+	exportops.AlertDatabase:    "The database cannot be used",
+	exportops.AlertStorage:     "The storage of export files cannot be used",
 }
 
 // Describe says when a rule alerts: "Export failure rate exceeds 10%".
 func Describe(r exportops.AlertRule) string {
+	if kinds[r.Kind].state {
+		return subjects[r.Kind]
+	}
 	verb := "exceeds"
 	if kinds[r.Kind].below {
 		verb = "is below"
@@ -78,7 +84,10 @@ func Message(r exportops.AlertRule, f exportops.Reading) string {
 	if k.below {
 		verb = "is below threshold"
 	}
-	s := fmt.Sprintf("%s (%s) %s (%s)", what, k.unit(f.Value), verb, threshold(r))
+	s := what
+	if !k.state {
+		s = fmt.Sprintf("%s (%s) %s (%s)", what, k.unit(f.Value), verb, threshold(r))
+	}
 	if f.Detail != "" {
 		s += ": " + f.Detail
 	}

@@ -126,7 +126,8 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 		Events: events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
 	a.Alerts = alerting.New(alerting.Options{
-		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: events, Rules: alerting.DefaultRules(), Now: a.now,
+		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: events, Rules: AlertRules(c), Now: a.now,
+		Database: a.Store.Ready, Storage: a.storage,
 	})
 	a.Jobs = a.traces.Runner(jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: events, Now: a.now,
@@ -181,4 +182,18 @@ func WithMetrics(ctx context.Context, c config.Config, fn func(context.Context, 
 		return err
 	}
 	return errors.Join(fn(ctx, metrics.New(s, metrics.Options{})), s.Close())
+}
+
+// Objectives says how the objectives are kept. It needs the database alone, and
+// emits no events.
+func Objectives(ctx context.Context, c config.Config) ([]exportops.ObjectiveState, error) {
+	s, err := OpenStore(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	watch := alerting.New(alerting.Options{
+		Store: s, Runs: s, Figures: metrics.New(s, metrics.Options{}), Events: exportops.NoEvents{}, Now: time.Now,
+	})
+	states, err := watch.Objectives(ctx)
+	return states, errors.Join(err, s.Close())
 }

@@ -158,6 +158,7 @@ func (a *App) api(base context.Context, dev bool) httpapi.Options {
 		},
 		Dev: dev, FileRetention: a.config.FileRetention, LogRetention: a.config.LogRetention,
 		Policy: a.config.Policy, Reconciled: a.Store, FilesID: a.Files.ID(), Report: a.Store, Archives: a.Store, Keeper: a.keeper(),
+		Alerts: a.Store, Watch: a.Alerts, Rules: a.Alerts.Rules,
 		Clock: a.now, Version: a.version, Logger: a.log, Base: base, Answered: a.answered,
 	}
 }
@@ -193,6 +194,11 @@ func secret(r config.Rotated) httpapi.Secret {
 // Ready reports what keeps the program from working: a database or a storage
 // that cannot be used.
 func (a *App) Ready(ctx context.Context) error {
+	return errors.Join(a.Store.Ready(ctx), a.storage(ctx))
+}
+
+// storage reports why the storage of export files cannot be used.
+func (a *App) storage(ctx context.Context) error {
 	_, err := a.Files.Check(ctx)
-	return errors.Join(a.Store.Ready(ctx), err)
+	return err
 }

@@ -4,7 +4,19 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/alerting"
+	"github.com/exportops/exportops/config"
 )
+
+// AlertRules are those of the settings, or the default ones.
+func AlertRules(c config.Config) []exportops.AlertRule {
+	if c.Rules == nil {
+		return alerting.DefaultRules()
+	}
+	return c.Rules
+}
 
 // evaluateWithin bounds one look at the alert rules.
 const evaluateWithin = 30 * time.Second

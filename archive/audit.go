@@ -29,17 +29,22 @@ type Audit struct {
 	UnrecordedTotal int64    `json:"unrecorded_total"`
 }
 
-// Audit reads archives back, all of them or a random sample, and changes nothing.
+// Audit reads archives back, all of them or a random sample, of which those are part
+// that a verification found a fault in before. It changes no archive, and keeps with
+// the record of each what it found.
 func (k *Keeper) Audit(ctx context.Context, sample int) (Audit, error) {
 	out := Audit{Faults: []Fault{}, Unrecorded: []string{}}
 	recorded := map[string]bool{}
-	var ids []int64
+	var ids, faulty []int64
 	err := k.all(ctx, func(a exportops.Archive) error {
 		// Of one that is removed nothing should be there.
 		if name, err := ParseKey(a.Key); err == nil && a.Store == k.Objects.ID() && a.State != exportops.ArchiveRemoved {
 			recorded[name.Key()], recorded[name.ManifestKey()] = true, true
 		}
-		if a.State.Trusted() {
+		switch {
+		case a.State.Trusted() && a.Error != "":
+			faulty = append(faulty, a.ID)
+		case a.State.Trusted():
 			ids = append(ids, a.ID)
 		}
 		return nil
@@ -47,11 +52,12 @@ func (k *Keeper) Audit(ctx context.Context, sample int) (Audit, error) {
 	if err != nil {
 		return out, err
 	}
-	out.Archives = int64(len(ids))
-	if sample > 0 && sample < len(ids) {
+	out.Archives = int64(len(ids) + len(faulty))
+	if sample > 0 && sample < len(ids)+len(faulty) {
 		rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] }) //nolint:gosec // nobody gains by guessing it
-		ids = ids[:sample]
+		ids = ids[:min(max(sample-len(faulty), 0), len(ids))]
 	}
+	ids = append(ids, faulty...)
 	slices.Sort(ids)
 	for _, id := range ids {
 		if err := k.auditOne(ctx, id, &out); err != nil {
@@ -87,6 +93,9 @@ func (k *Keeper) auditOne(ctx context.Context, id int64, out *Audit) error {
 		if err != nil {
 			fault = err.Error()
 		}
+		if err := k.mark(ctx, a, fault); err != nil {
+			return err
+		}
 		if fault != "" {
 			if a, err = k.Store.Archive(ctx, id); err != nil {
 				return err
@@ -105,6 +114,28 @@ func (k *Keeper) auditOne(ctx context.Context, id int64, out *Audit) error {
 	out.Rows += a.Rows
 	out.Bytes += a.Bytes
 	return nil
+}
+
+// Verify is Check of an archive that is trusted, and keeps with its record what it
+// found.
+func (k *Keeper) Verify(ctx context.Context, a exportops.Archive) (fault string, err error) {
+	fault, err = k.Check(ctx, a)
+	found := fault
+	if err != nil {
+		found = err.Error()
+	}
+	if ctx.Err() != nil { // it was not looked at to the end
+		return fault, err
+	}
+	return fault, errors.Join(err, k.mark(ctx, a, found))
+}
+
+// mark keeps what was found of an archive, where that is news.
+func (k *Keeper) mark(ctx context.Context, a exportops.Archive, fault string) error {
+	if fault == a.Error {
+		return nil
+	}
+	return k.Store.MarkArchive(ctx, a.ID, fault)
 }
 
 // all calls fn for every archive, newest first.

@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -235,4 +236,54 @@ func TestRestore(t *testing.T) {
 		t.Fatalf("%d rows are in archives, and %d in the table", len(times), a.Count(`SELECT count(*) FROM export_logs`))
 	}
 	same(t, "the year, without them", year(), counted)
+}
+
+// What a verification finds stays with the archive until a later one finds it right.
+func TestWhatAnAuditFoundIsKept(t *testing.T) {
+	a := newArchived(t)
+	faulty := func() int64 {
+		t.Helper()
+		b, err := a.Store.Backlog(t.Context(), exportops.BacklogSpan{Now: a.Clock.At(), Stuck: a.Clock.At()})
+		a.Must(err)
+		return b.FaultyArchives
+	}
+	audit := func(sample int) archive.Audit {
+		t.Helper()
+		found, err := a.keeper.Audit(t.Context(), sample)
+		a.Must(err)
+		return found
+	}
+	audit(0)
+	same(t, "faulty at first", faulty(), 0)
+	bad := a.Archives()[1]
+	a.Must(a.to.Flip(bad.Key))
+	audit(0)
+	same(t, "faulty after a byte was flipped", faulty(), 1)
+	for range 5 { // a sample takes it in, whichever else it takes
+		found := audit(1)
+		same(t, "checked", found.Checked, 1)
+		same(t, "faults", len(found.Faults), 1)
+		same(t, "archives", found.Archives, 3)
+	}
+	a.Must(a.to.Flip(bad.Key)) // as it was
+	same(t, "faults once it is restored", len(audit(1).Faults), 0)
+	same(t, "faulty once it is restored", faulty(), 0)
+
+	a.Must(a.to.Flip(bad.Key))
+	record, err := a.Store.Archive(t.Context(), bad.ID)
+	a.Must(err)
+	fault, err := a.keeper.Verify(t.Context(), record)
+	a.Must(err)
+	if fault == "" || faulty() != 1 {
+		t.Fatalf("one by one: %q, %d are faulty", fault, faulty())
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.Must(a.to.Flip(bad.Key))
+	if record, err = a.Store.Archive(t.Context(), bad.ID); err == nil {
+		_, err = a.keeper.Verify(gone, record)
+	}
+	if err == nil || faulty() != 1 {
+		t.Fatalf("one that was given up in the middle: %v, %d are faulty", err, faulty())
+	}
 }

@@ -41,7 +41,9 @@ type Config struct {
 	Scheduler bool
 	// AlertInterval is how often alert rules are looked at, 0 for never.
 	AlertInterval time.Duration
-	Schedules     map[exportops.Job]string // five-field cron expressions, in UTC
+	// Rules are the alert rules of the settings file; nil for the default ones.
+	Rules     []exportops.AlertRule
+	Schedules map[exportops.Job]string // five-field cron expressions, in UTC
 
 	Addr        string // host:port
 	MetricsAddr string // likewise; "" for none

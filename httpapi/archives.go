@@ -23,7 +23,7 @@ type Archives interface {
 // Keeper reads archives back; *archive.Keeper satisfies it.
 type Keeper interface {
 	Audit(ctx context.Context, sample int) (archive.Audit, error)
-	Check(ctx context.Context, a exportops.Archive) (fault string, err error)
+	Verify(ctx context.Context, a exportops.Archive) (fault string, err error)
 	Search(ctx context.Context, q archive.Query) iter.Seq2[archive.Found, error]
 }
 
@@ -176,7 +176,7 @@ func (s *server) verifyArchive(ctx context.Context, in *archivePath) (*verifyOne
 			Kind: exportops.KindConflict, Message: fmt.Sprintf("archive %d is %s: nothing relies on it", in.ID, out.Body.Archive.State),
 		}
 	}
-	out.Body.Fault, err = k.Check(ctx, out.Body.Archive)
+	out.Body.Fault, err = k.Verify(ctx, out.Body.Archive)
 	out.Body.OK = err == nil && out.Body.Fault == ""
 	return out, err
 }

@@ -31,7 +31,7 @@ func (s *shelf) Audit(_ context.Context, sample int) (archive.Audit, error) {
 	}, nil
 }
 
-func (s *shelf) Check(_ context.Context, a exportops.Archive) (string, error) {
+func (s *shelf) Verify(_ context.Context, a exportops.Archive) (string, error) {
 	if a.ID == 2 {
 		return "its SHA-256 is not what it was", nil
 	}

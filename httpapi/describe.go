@@ -30,6 +30,11 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.DeletionState](): values(exportops.DeletionStates...),
 	reflect.TypeFor[exportops.Mode](): values(
 		exportops.ByExpiry, exportops.ByAge, exportops.ByLogCleanup, exportops.ByErasure, exportops.ByReconcile),
+	reflect.TypeFor[exportops.AlertKind]():     values(exportops.AlertKinds...),
+	reflect.TypeFor[exportops.Severity]():      values(exportops.Severities...),
+	reflect.TypeFor[exportops.IncidentState](): values(exportops.IncidentPending, exportops.IncidentFiring, exportops.IncidentResolved),
+	reflect.TypeFor[exportops.IncidentStep](): values(
+		exportops.StepPending, exportops.StepFiring, exportops.StepReminder, exportops.StepResolved, exportops.StepAcknowledged),
 	reflect.TypeFor[exportops.Trigger](): values(
 		exportops.BySchedule, exportops.ByCatchUp, exportops.ByCron, exportops.ByCommand, exportops.ByAPI),
 }
@@ -49,7 +54,8 @@ func (s *server) completeSchemas() error {
 	delete(registry.Map(), "ErrorModel") // huma's own errors, which are translated
 	delete(registry.Map(), "ErrorDetail")
 	for name, schema := range registry.Map() {
-		if name != "NewExport" && name != "ExportUpdate" && name != "MetricBody" && name != "NewHold" {
+		if name != "NewExport" && name != "ExportUpdate" && name != "MetricBody" && name != "NewHold" && name != "NewSilence" &&
+			name != "Acknowledgement" {
 			schema.AdditionalProperties = nil
 		}
 		if t := registry.TypeFromRef(schemaPrefix + name); t.Kind() == reflect.Struct {
@@ -130,6 +136,19 @@ var examplePlans = map[exportops.Job]string{
 
 // descriptions say what is not plain from a field's name.
 var descriptions = map[string]string{
+	"Incident.subject":                          "Tells incidents of a rule apart: a job; empty where there is one",
+	"Incident.value":                            "As it was read last; its unit is that of the rule's kind",
+	"Incident.started_at":                       "First beyond the threshold",
+	"Incident.seen_at":                          "Last known not to be over",
+	"Incident.reminded_at":                      "When it was last told of",
+	"IncidentEvent.by":                          "A person, for what a person did",
+	"Silence.rule":                              "Empty for every rule",
+	"Silence.subject":                           "Empty for every subject",
+	"Silence.ended_at":                          "Before its time; null otherwise",
+	"ObjectiveState.target":                     "Not met at it",
+	"ObjectiveState.budget_left":                "Over 30 days: 1 for all, below 0 where more was used than there was; null without data",
+	"ObjectiveWindow.value":                     "null where nothing happened that it could be told from",
+	"ObjectiveWindow.sample":                    "Exports, or files, that it rests on",
 	"Export.id":                                 "Of the row; export_id is the one used everywhere else",
 	"Export.export_id":                          "The identifier in URLs, logs and answers",
 	"Export.timestamp":                          "When the export was asked for",

@@ -79,8 +79,12 @@ type Options struct {
 	FilesID    string
 	Report     exportops.ReportReader
 	Archives   Archives
+	Alerts     Alerts
+	Watch      Watch
 	// Keeper reads archives back; nil where there is no place for any.
 	Keeper Keeper
+	// Rules are the alert rules that hold.
+	Rules []exportops.AlertRule
 	// Ready reports what keeps the server from working, as exportops.Error whose
 	// messages are shown to anybody.
 	Ready func(context.Context) error
@@ -120,7 +124,8 @@ type server struct {
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
 	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Deletions == nil ||
-		o.Erasures == nil || o.Reconciled == nil || o.Report == nil || o.Archives == nil || o.Ready == nil {
+		o.Erasures == nil || o.Reconciled == nil || o.Report == nil || o.Archives == nil || o.Ready == nil ||
+		o.Alerts == nil || o.Watch == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -175,6 +180,7 @@ func (s *server) routes() {
 	s.planRoutes()
 	s.reportRoutes()
 	s.archiveRoutes()
+	s.alertRoutes()
 	s.healthRoutes()
 }
 

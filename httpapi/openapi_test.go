@@ -51,6 +51,14 @@ var contract = map[string][]string{
 	"GET /api/v1/archives/search":                {"user_id", "export_id", "format", "from", "to", "limit", "cursor"},
 	"POST /api/v1/archives/verify":               {"sample"},
 	"POST /api/v1/archives/{id}/verify":          nil,
+	"GET /api/v1/alerts":                         {"rule", "open", "fired", "limit", "cursor"},
+	"GET /api/v1/alerts/{id}":                    nil,
+	"POST /api/v1/alerts/{id}/ack":               nil,
+	"GET /api/v1/alerts/rules":                   nil,
+	"GET /api/v1/silences":                       nil,
+	"POST /api/v1/silences":                      nil,
+	"DELETE /api/v1/silences/{id}":               {"ended_by"},
+	"GET /api/v1/slo":                            nil,
 	"GET /healthz":                               nil,
 	"GET /readyz":                                nil,
 }
@@ -174,7 +182,8 @@ func TestTheDescriptionHoldsTogether(t *testing.T) {
 func TestBodiesAreStrictAndAnswersMayGrow(t *testing.T) {
 	d, text := describe(t, serve(t, options()))
 	for name, schema := range d.Components.Schemas {
-		strict := name == "NewExport" || name == "ExportUpdate" || name == "MetricBody" || name == "NewHold"
+		strict := name == "NewExport" || name == "ExportUpdate" || name == "MetricBody" || name == "NewHold" || name == "NewSilence" ||
+			name == "Acknowledgement"
 		if _, closed := schema["additionalProperties"]; closed != strict {
 			t.Errorf("%s: additionalProperties is set: %v", name, closed)
 		}

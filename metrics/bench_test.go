@@ -145,6 +145,13 @@ func BenchmarkAggregateMillion(b *testing.B) {
 			}
 		}
 	})
+	b.Run("figures", func(b *testing.B) {
+		for b.Loop() {
+			if got, err := m.Figures(b.Context(), 30*24*time.Hour, exportops.Only{}); err != nil || got.Finished() < million*9/10 {
+				b.Fatalf("%d exports, %v", got.Finished(), err)
+			}
+		}
+	})
 	b.Run("nothing_new", func(b *testing.B) { // an hourly run with nothing to do
 		for b.Loop() {
 			if _, err := m.Roll(b.Context(), benchNow); err != nil {

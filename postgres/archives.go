@@ -113,6 +113,18 @@ func ourArchive(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, id int64
 	return all[0], all[0].Check(c, states...)
 }
 
+// MarkArchive implements exportops.ArchiveStore.
+func (s *Store) MarkArchive(ctx context.Context, id int64, fault string) error {
+	return s.tx(ctx, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE exportops.archives SET error = $2
+			WHERE id = $1 AND state IN ('verified', 'deleting', 'done') AND error <> $2`, id, fault)
+		if err != nil {
+			return fmt.Errorf("keep what was found of archive %d: %w", id, err)
+		}
+		return nil
+	})
+}
+
 // MoveArchive implements exportops.ArchiveStore.
 func (s *Store) MoveArchive(ctx context.Context, c exportops.Checkpoint, id int64, to exportops.ArchiveState, why string) (
 	a exportops.Archive, err error,

@@ -152,6 +152,18 @@ func (s *Store) MoveArchive(ctx context.Context, c exportops.Checkpoint, id int6
 	return a, err
 }
 
+// MarkArchive implements exportops.ArchiveStore.
+func (s *Store) MarkArchive(ctx context.Context, id int64, fault string) error {
+	return s.tx(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE exportops_archives SET error = ?2
+			WHERE id = ?1 AND state IN ('verified', 'deleting', 'done') AND error <> ?2`, id, fault)
+		if err != nil {
+			return fmt.Errorf("keep what was found of archive %d: %w", id, err)
+		}
+		return nil
+	})
+}
+
 // membersAllow refuses to move an archive while the wrong number of members is there.
 func membersAllow(ctx context.Context, tx *sql.Tx, a exportops.Archive, to exportops.ArchiveState) error {
 	if a.State == to || a.Replaces != 0 || to != exportops.ArchiveWritten && to != exportops.ArchiveDone {

@@ -20,9 +20,12 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 		(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined' AND state IN ('failed', 'quarantined')),
 		(SELECT count(*) FROM {logs} WHERE status IN ('queued', 'processing') AND +timestamp < ?2 AND coalesce(updated_at, '') < ?2),
 		(SELECT count(*) FROM exportops_missing_files),
-		(SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0)`),
+		(SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0),
+		(SELECT count(*) FROM exportops_archives a WHERE a.error <> '' AND (a.state IN ('verified', 'deleting', 'done')
+			OR a.state = 'abandoned' AND a.written_at IS NOT NULL AND a.replaces = 0
+				AND NOT EXISTS (SELECT 1 FROM exportops_archives b WHERE b.id > a.id AND b.verified_at IS NOT NULL)))`),
 		b.Now.String(), b.Stuck.String()).
-		Scan(&overdue, &out.Quarantined, &out.Stuck, &out.Missing, &out.StoredBytes)
+		Scan(&overdue, &out.Quarantined, &out.Stuck, &out.Missing, &out.StoredBytes, &out.FaultyArchives)
 	out.OldestOverdue = timePtr(overdue)
 	if err != nil {
 		return out, s.explain(fmt.Errorf("read the backlog: %w", err))

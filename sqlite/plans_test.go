@@ -135,7 +135,7 @@ var wholeTables = map[string]string{
 	"NamedFiles":                 "it is about every row that names a file",
 	"Incidents":                  "the newest first, until the page is full",
 	"Silences":                   "there are a few",
-	"Backlog":                    "it counts the missing files, which are few",
+	"Backlog":                    "it counts the missing files and the faulty archives, which are few",
 }
 
 // wholeStatus says which calls may take the index on status to all completed

@@ -18,6 +18,7 @@ func testAlerts(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("are_forgotten_when_they_are_over", func(t *testing.T) { forgetAlerts(t, open(t)) })
 	t.Run("backlog", func(t *testing.T) { backlog(t, open(t)) })
 	t.Run("expiring", func(t *testing.T) { expiring(t, open(t)) })
+	t.Run("faulty_archives", func(t *testing.T) { faultyArchives(t, open(t)) })
 }
 
 func incident(rule, subject string) exportops.Incident {
@@ -254,4 +255,69 @@ func expiring(t *testing.T, f Fixture) {
 	if must(t, err); n != 2 {
 		t.Fatalf("%d expire within the hour, want 2", n)
 	}
+}
+
+// faultyArchives counts archives by what verifications and log cleanups found.
+func faultyArchives(t *testing.T, f Fixture) {
+	old := make([]Row, 3)
+	for n := range old {
+		old[n] = Row{Status: "failed"}.Complete(after(noon, -time.Hour))
+	}
+	f.Insert(t, old...)
+	fence := heldRun(t, f, noon).Fence
+	count := func(what string, want int64) {
+		t.Helper()
+		got, err := f.Store.Backlog(t.Context(), exportops.BacklogSpan{Now: noon, Stuck: noon})
+		must(t, err)
+		if got.FaultyArchives != want {
+			t.Fatalf("%s: %d are faulty, want %d", what, got.FaultyArchives, want)
+		}
+	}
+	mark := func(id int64, fault string) {
+		t.Helper()
+		must(t, f.Store.MarkArchive(t.Context(), id, fault))
+	}
+	moveFor := func(id int64, to exportops.ArchiveState, why string) {
+		t.Helper()
+		_, err := f.Store.MoveArchive(t.Context(), check(fence, noon), id, to, why)
+		must(t, err)
+	}
+	begun := func(row Row, to ...exportops.ArchiveState) exportops.Archive {
+		t.Helper()
+		a := intend(t, f, fence, 1)
+		must(t, f.Store.AddArchiveMembers(t.Context(), check(fence, noon), a.ID, membersOf(t, f, row.ID)))
+		move(t, f, fence, a.ID, to...)
+		return a
+	}
+	count("without any", 0)
+	first := begun(old[0], exportops.ArchiveWritten, exportops.ArchiveVerified, exportops.ArchiveDeleting)
+	count("a good one", 0)
+	mark(first.ID, "its SHA-256 is not what it was")
+	if got := archiveOf(t, f, first.ID).Error; got != "its SHA-256 is not what it was" {
+		t.Fatalf("kept is %q", got)
+	}
+	count("one that a verification found fault with", 1)
+	mark(first.ID, "")
+	count("one that is good again", 0)
+	moveFor(first.ID, exportops.ArchiveDeleting, "it was cut off")
+	count("one that a log cleanup found fault with while its rows go", 1)
+	moveFor(first.ID, exportops.ArchiveDeleting, "")
+	count("one that it found good again", 0)
+
+	gone := begun(old[1]) // its process died before storage had it
+	mark(gone.ID, "nothing relies on it")
+	moveFor(gone.ID, exportops.ArchiveAbandoned, "there is no such object")
+	count("one that never came to be", 0)
+	mark(gone.ID, "")
+	if got := archiveOf(t, f, gone.ID).Error; got != "there is no such object" {
+		t.Fatalf("of one that is given up %q is kept", got)
+	}
+	bad := begun(old[1], exportops.ArchiveWritten)
+	count("one that nobody has read back yet", 0)
+	moveFor(bad.ID, exportops.ArchiveAbandoned, "its row 0 is not what was archived")
+	count("one that was given up when it was read back", 1)
+	next := begun(old[1], exportops.ArchiveWritten)
+	count("while its rows are archived again", 1)
+	move(t, f, fence, next.ID, exportops.ArchiveVerified)
+	count("when they are", 0)
 }

@@ -89,6 +89,8 @@ func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, n
 		_, err = s.MoveArchive(ctx, c, a.ID, to, "")
 		no(err)
 	}
+	name("MarkArchive")
+	no(s.MarkArchive(ctx, a.ID, "it is cut off"))
 	name("AdoptArchives")
 	_, err = s.AdoptArchives(ctx, c)
 	no(err)

@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/alerting"
 	"github.com/exportops/exportops/app"
+	"github.com/exportops/exportops/config"
 )
 
 type alertsCmd struct {
@@ -127,29 +129,51 @@ func (c *alertsCheckCmd) Run(e *env) error {
 
 type alertsRulesCmd struct{}
 
-// Run lists the rules.
+// Run lists the rules that hold, as they could stand in the settings file, and where
+// each comes from.
 func (c *alertsRulesCmd) Run(e *env) error {
-	return e.with(func(a *app.App) error {
-		return e.show(a.Alerts.Rules, func() {
-			rows := make([][]string, len(a.Alerts.Rules))
-			for n, r := range a.Alerts.Rules {
-				rows[n] = []string{r.Name, string(r.Severity), alerting.Describe(r), words(r.Window), words(r.For)}
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	all := app.AlertRules(cfg)
+	answer := struct {
+		Rules []exportops.AlertRule `json:"rules"`
+	}{all}
+	return e.show(answer, func() {
+		rows := make([][]string, len(all))
+		for n, r := range all {
+			var fields []string
+			for _, f := range alerting.Fields(r) {
+				if f.Name != "severity" {
+					fields = append(fields, f.Name+": "+f.Text)
+				}
 			}
-			e.table("rules", strings.Split("rule,severity,alerts when,window,for", ","), rows)
-		})
+			rows[n] = []string{r.Name, string(r.Severity), alerting.Describe(r), strings.Join(fields, ", "), r.Source}
+		}
+		e.table("rules", strings.Split("rule,severity,alerts when,as settings,from", ","), rows)
 	})
 }
 
-// words is a duration as a person writes it, "–" for none.
-func words(d time.Duration) string {
-	if d == 0 {
-		return "–"
-	}
-	s := d.String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(s, zero) {
-			s = s[:len(s)-2]
+// rules looks for alert rules about people who were erased: the settings are where
+// their ids are left.
+func (d *doctor) rules(cfg config.Config, store exportops.Database) {
+	const check = "alert rules"
+	about := map[string]string{} // names, by user
+	for _, r := range cfg.Rules {
+		if r.UserID != "" {
+			about[r.UserID] = r.Name
 		}
 	}
-	return s
+	if len(about) == 0 {
+		return
+	}
+	erased, err := store.ErasedAt(d.env.ctx, slices.Sorted(maps.Keys(about)))
+	if err != nil {
+		d.wrong(check, err)
+		return
+	}
+	for _, user := range slices.Sorted(maps.Keys(erased)) {
+		d.say(check, note, "remove the rule from the settings", "the rule %s is about a user who was erased at %s", about[user], erased[user])
+	}
 }

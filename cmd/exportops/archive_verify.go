@@ -13,7 +13,9 @@ type archiveVerifyCmd struct {
 // Help says more of it.
 func (archiveVerifyCmd) Help() string {
 	return `The deletion ledger is verified with them, as deletions verify does: an archive is the
-proof of the rows that are gone, and the ledger that of their files.`
+proof of the rows that are gone, and the ledger that of their files. What is found is
+kept with each archive until a later verification finds it right: the alert rule
+archive-faults goes by it, and a sample always takes in those with a fault.`
 }
 
 // verified is what a look at the archives and the ledger found.

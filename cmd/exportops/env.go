@@ -38,6 +38,7 @@ func (e *env) readFile(k *kong.Context) error {
 // config returns the settings, or every mistake in them.
 func (e *env) config() (config.Config, error) {
 	c, err := e.settings.ParseBeside(e.file.Policy)
+	c.Rules = e.file.Rules
 	if err = errors.Join(e.fileErr, err); err != nil {
 		return c, &usageError{err}
 	}
