@@ -13,9 +13,10 @@ import (
 // look reads the figures of one evaluation, and what several rules ask for once.
 type look struct {
 	*Service
-	now     exportops.Time
-	backlog map[time.Duration]exportops.Backlog
-	figures map[asked]exportops.Figures
+	now      exportops.Time
+	silences []exportops.Silence // read where there is somebody to tell
+	backlog  map[time.Duration]exportops.Backlog
+	figures  map[asked]exportops.Figures
 }
 
 type asked struct {

@@ -79,6 +79,8 @@ type Options struct {
 	FilesID    string
 	Report     exportops.ReportReader
 	Archives   Archives
+	// Notifications is what channels are told.
+	Notifications exportops.NotificationRetrier
 	// Keeper reads archives back; nil where there is no place for any.
 	Keeper Keeper
 	// Ready reports what keeps the server from working, as exportops.Error whose
@@ -117,7 +119,7 @@ type server struct {
 // have no cron secret, and panics when one of the required fields is missing.
 func New(o Options) (http.Handler, error) {
 	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Deletions == nil ||
-		o.Erasures == nil || o.Reconciled == nil || o.Report == nil || o.Archives == nil || o.Ready == nil {
+		o.Erasures == nil || o.Reconciled == nil || o.Report == nil || o.Archives == nil || o.Notifications == nil || o.Ready == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -171,6 +173,7 @@ func (s *server) routes() {
 	s.reconcileRoutes()
 	s.reportRoutes()
 	s.archiveRoutes()
+	s.notificationRoutes()
 	s.healthRoutes()
 }
 

@@ -20,6 +20,7 @@ const (
 	tagUsers    = "users"
 	tagHolds    = "holds"
 	tagArchives = "archives"
+	tagAlerts   = "alerts"
 	tagHealth   = "health"
 )
 
@@ -53,6 +54,7 @@ func (s *server) apiConfig() huma.Config {
 				{Name: tagUsers, Description: "What concerns one person."},
 				{Name: tagHolds, Description: "Legal holds: what must not be deleted."},
 				{Name: tagArchives, Description: "Archived log rows: where they are, and whether they are as they were written."},
+				{Name: tagAlerts, Description: "What channels are told when something goes wrong."},
 				{Name: tagHealth, Description: "For load balancers and supervisors; no credential is needed."},
 			},
 		},

@@ -45,6 +45,9 @@ var contract = map[string][]string{
 	"GET /api/v1/archives/search":                {"user_id", "export_id", "format", "from", "to", "limit", "cursor"},
 	"POST /api/v1/archives/verify":               {"sample"},
 	"POST /api/v1/archives/{id}/verify":          nil,
+	"GET /api/v1/notifications":                  {"state", "channel", "limit", "cursor"},
+	"GET /api/v1/notifications/{id}":             nil,
+	"POST /api/v1/notifications/{id}/retry":      nil,
 	"GET /healthz":                               nil,
 	"GET /readyz":                                nil,
 }

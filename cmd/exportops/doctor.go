@@ -71,6 +71,7 @@ func (*doctorCmd) Run(e *env) error {
 			d.locations(cfg, store)
 			d.jobs(cfg, store)
 			d.ledger(store)
+			d.notifications(store)
 			if err := store.Close(); err != nil {
 				d.wrong("database", err)
 			}
