@@ -21,7 +21,7 @@ func (l *look) tell(i *exportops.Incident) (exportops.IncidentStep, []exportops.
 	told := *i
 	told.RemindedAt, told.ToldTo = &l.now, slices.Clone(i.ToldTo)
 	var all []exportops.Notification
-	for _, a := range l.Audiences {
+	for _, a := range l.audiences(*i) {
 		kind, yes := hears(a, *i, step)
 		if !yes {
 			continue
@@ -37,6 +37,19 @@ func (l *look) tell(i *exportops.Incident) (exportops.IncidentStep, []exportops.
 	}
 	*i = told
 	return step, all
+}
+
+// audiences are those of the settings. A process that has none, such as a command that
+// is run elsewhere, may be the one that sees an incident end: it leaves word for those
+// who heard of it.
+func (l *look) audiences(i exportops.Incident) []exportops.Audience {
+	all := l.Audiences
+	if len(all) == 0 {
+		for _, name := range i.ToldTo {
+			all = append(all, exportops.Audience{Channel: name, NoAlerts: true})
+		}
+	}
+	return all
 }
 
 // hears says whether a channel hears of a step, and as what. That an incident is over

@@ -203,7 +203,7 @@ func TestTellsChannels(t *testing.T) {
 		evaluate(w, s)
 		wantOutbox(t, w, fires)
 		silence() // its end is told under a silence, too
-		exports(t, w, 240, 0, 1)
+		exports(t, w, 120, 0, 1)
 		evaluate(w, s)
 		wantOutbox(t, w, fires, "ops alert.resolved failure-rate")
 	})
@@ -238,5 +238,20 @@ func TestTellsChannels(t *testing.T) {
 		picky := exportops.Audience{Channel: "ops", Severities: []exportops.Severity{exportops.SeverityCritical}}
 		evaluate(w, teller(w, exportops.Audience{Channel: "new"}, picky))
 		wantOutbox(t, w, fires, fires2, "ops alert.resolved failure-rate", "ops alert.resolved success-objective")
+	})
+	t.Run("the_end_although_who_sees_it_has_no_channels", func(t *testing.T) {
+		w := testworld.New(t, t.TempDir())
+		s := teller(w, all)
+		s.Rules = s.Rules[:1]
+		exports(t, w, 0, 9, 0)
+		evaluate(w, s)
+		elsewhere := watcher(w, "failure-rate")
+		elsewhere.Reminder = time.Minute
+		w.Clock.Advance(5 * time.Minute)
+		evaluate(w, elsewhere) // it has nobody to remind
+		wantOutbox(t, w, fires)
+		exports(t, w, 120, 0, 1)
+		evaluate(w, elsewhere)
+		wantOutbox(t, w, fires, "ops alert.resolved failure-rate")
 	})
 }

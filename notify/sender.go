@@ -72,7 +72,7 @@ func (s *Sender) Run(ctx context.Context) {
 	}
 	sending, end := outlive(ctx, stopWithin)
 	defer end()
-	defer s.active.Wait()
+	defer s.drain()
 	for ctx.Err() == nil {
 		pause := pollEvery
 		if _, err := s.start(ctx, sending, s.room(nil), func(exportops.NotificationOutcome) {}); err != nil && ctx.Err() == nil {
@@ -92,11 +92,17 @@ type Sent struct {
 
 // SendDue delivers what is due now, and returns. A channel that fails is left alone
 // from then on: what else it is to be told waits for the next call.
-func (s *Sender) SendDue(ctx context.Context) (sum Sent, err error) {
+func (s *Sender) SendDue(ctx context.Context) (Sent, error) {
 	sending, end := outlive(ctx, stopWithin)
 	defer end()
 	var mu sync.Mutex
+	var sum Sent
 	failed := map[string]bool{}
+	told := func() Sent {
+		mu.Lock()
+		defer mu.Unlock()
+		return sum
+	}
 	for ctx.Err() == nil {
 		mu.Lock()
 		room := s.room(failed)
@@ -115,16 +121,34 @@ func (s *Sender) SendDue(ctx context.Context) (sum Sent, err error) {
 			}
 		})
 		if err != nil {
-			s.active.Wait()
-			return sum, err
+			s.drain()
+			return told(), err
 		}
 		if begun == 0 && s.idle() {
-			return sum, nil
+			return told(), nil
 		}
 		wait(ctx, s.woken, pollEvery)
 	}
-	s.active.Wait()
-	return sum, ctx.Err()
+	s.drain()
+	return told(), ctx.Err()
+}
+
+// drain waits for attempts that are under way. They end with their context; one of a
+// channel that does not heed it is left behind, and what it says counts no more once
+// its lease is over.
+func (s *Sender) drain() {
+	done := make(chan struct{})
+	go func() {
+		s.active.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(stopWithin + settleWithin)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		s.Log.Error("a channel does not end what it is doing: its message is sent again")
+	}
 }
 
 // room says how many more each channel can be sent, but for those that are left out.

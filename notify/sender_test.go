@@ -370,6 +370,31 @@ func TestSenderThatDies(t *testing.T) {
 	})
 }
 
+// A channel that does not heed its context keeps nobody from stopping.
+func TestSenderStopsWithout(t *testing.T) {
+	inTime(t, func(s *stage) {
+		stuck := &listener{stage: s, answer: func(context.Context, exportops.Message, int) error {
+			time.Sleep(time.Hour)
+			return nil
+		}}
+		n := s.enqueue("ops", nil)
+		stop := s.run(s.sender(map[string]exportops.Channel{"ops": stuck}))
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("it stopped after %s", took)
+		}
+		ops := &listener{stage: s}
+		defer s.run(s.sender(map[string]exportops.Channel{"ops": ops}))()
+		time.Sleep(time.Hour)
+		wantIDs(t, ops.heard(), n.ID)
+		if got := s.notification(n.ID); got.State != exportops.NotificationDelivered || got.Attempts != 2 {
+			t.Errorf("is %+v", got)
+		}
+	})
+}
+
 func TestSendDue(t *testing.T) {
 	inTime(t, func(s *stage) {
 		bad := &listener{stage: s, answer: refuse(errors.New("503"))}
