@@ -57,7 +57,8 @@ func TestSummaries(t *testing.T) {
 	_, err = w.Runner().Run(t.Context(), jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCron})
 	w.Must(err)
 	audiences := []exportops.Audience{
-		{Channel: "daily", NoAlerts: true, Summary: exportops.SummaryDaily}, {Channel: "weekly", NoAlerts: true, Summary: exportops.SummaryWeekly},
+		{Channel: "daily", NoAlerts: true, Summary: exportops.SummaryDaily},
+		{Channel: "weekly", NoAlerts: true, Summary: exportops.SummaryWeekly},
 		{Channel: "none", NoAlerts: true},
 	}
 	replica := func() *alerting.Service {

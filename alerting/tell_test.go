@@ -171,6 +171,20 @@ func TestTellsChannels(t *testing.T) {
 			t.Errorf("%d reminders are in its history, and %d events were emitted", reminders, emitted)
 		}
 	})
+	t.Run("a_channel_that_came_later_when_the_others_are_reminded", func(t *testing.T) {
+		w := testworld.New(t, t.TempDir())
+		s := teller(w, all)
+		s.Rules = s.Rules[1:]
+		exports(t, w, 0, 9, 0)
+		evaluate(w, s)
+		s.Audiences = append(s.Audiences, exportops.Audience{Channel: "new"})
+		w.Clock.Advance(time.Hour)
+		evaluate(w, s)
+		wantOutbox(t, w, fires2)
+		w.Clock.Advance(3 * time.Hour)
+		evaluate(w, s)
+		wantOutbox(t, w, fires2, "ops alert.reminder success-objective", "new alert.firing success-objective")
+	})
 	t.Run("even_of_a_rule_that_cannot_be_read_now", func(t *testing.T) {
 		w := testworld.New(t, t.TempDir())
 		s := watcher(w, "overdue-files")

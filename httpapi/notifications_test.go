@@ -67,7 +67,9 @@ func TestNotifications(t *testing.T) {
 	o, outbox := options(), &fakeOutbox{all: []exportops.Notification{dead}}
 	o.Notifications = outbox
 	h := serve(t, o)
-	get := func(rest, token string) request { return request{method: http.MethodGet, path: path + rest, token: token} }
+	get := func(rest, token string) request {
+		return request{method: http.MethodGet, path: path + rest, token: token}
+	}
 	retry := request{method: http.MethodPost, path: path + "/" + exportID + "/retry", token: adminToken}
 
 	golden(t, "notifications/list", get("?state=dead&channel=ops&limit=3&cursor=9", readToken).send(h))

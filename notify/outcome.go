@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	mostFailures = 12               // then a message is given up on
-	firstPause   = time.Minute      // at most, after the first failure
-	longestPause = time.Hour        // at most, after any
-	longestAsked = 24 * time.Hour   // that a receiver may ask to be left alone
-	maxError     = 500              // characters that are kept of an error
+	mostFailures = 12             // then a message is given up on
+	firstPause   = time.Minute    // at most, after the first failure
+	longestPause = time.Hour      // at most, after any
+	longestAsked = 24 * time.Hour // that a receiver may ask to be left alone
+	maxError     = 500            // characters that are kept of an error
 )
 
 // jitter spreads what failed together: it returns half of d to all of it.
-func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) }
+func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2+1) } //nolint:gosec // nobody gains by guessing it
 
 // judge says what becomes of a notification after an attempt. One that was stopped
 // before its channel answered is given back as if nothing had been.

@@ -110,10 +110,10 @@ func (s *Sender) SendDue(ctx context.Context) (Sent, error) {
 		begun, err := s.start(ctx, sending, room, func(o exportops.NotificationOutcome) {
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case o.State == exportops.NotificationDelivered:
+			switch o.State {
+			case exportops.NotificationDelivered:
 				sum.Delivered++
-			case o.State == exportops.NotificationDead:
+			case exportops.NotificationDead:
 				sum.Dead++
 			default:
 				sum.Failed++

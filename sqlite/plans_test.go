@@ -101,7 +101,7 @@ var mainIndexes = map[string]string{
 	"ArchivedRows": "sqlite_autoindex_export_logs_1", "DeleteArchived": "sqlite_autoindex_export_logs_1",
 	"AdoptArchives": "exportops_archives_unfinished", "BeginArchive": "sqlite_autoindex_exportops_archives_1",
 	"PlaceHold": "exportops_holds_active", "PlaceHold of a user": "exportops_holds_active", "ForgetHolds": "exportops_holds_released",
-	"HeldRows":      "export_logs_user_id",
+	"HeldRows":           "export_logs_user_id",
 	"ClaimNotifications": "exportops_notifications_pending", "HasNotification": "sqlite_autoindex_exportops_notifications_2",
 	"SettleNotification": "sqlite_autoindex_exportops_notifications_1", "RetryNotifications": "sqlite_autoindex_exportops_notifications_1",
 	"NotificationBacklog": "exportops_notifications_dead", "ForgetAlerts": "exportops_notifications_created",

@@ -396,7 +396,7 @@ func outboxLists(t *testing.T, f Fixture) {
 	_, _, err := f.Store.Notifications(t.Context(), exportops.NotificationFilter{Before: "x"})
 	wantKind(t, err, exportops.KindInvalid, "cursor")
 	for late, want := range map[exportops.Time][]exportops.ChannelBacklog{
-		noon:                    {{Channel: "mail", Pending: 2}, {Channel: "ops", Pending: 1, Dead: 1}},
+		noon:                     {{Channel: "mail", Pending: 2}, {Channel: "ops", Pending: 1, Dead: 1}},
 		after(noon, time.Second): {{Channel: "mail", Pending: 2, Late: 2}, {Channel: "ops", Pending: 1, Late: 1, Dead: 1}},
 	} {
 		left, err := f.Store.NotificationBacklog(t.Context(), late)
