@@ -118,6 +118,7 @@ type Incident struct {
 	RemindedAt     *Time         `json:"reminded_at"`     // when it was last told of
 	AcknowledgedAt *Time         `json:"acknowledged_at"` // somebody looks: no reminders
 	AcknowledgedBy string        `json:"acknowledged_by,omitempty"`
+	ToldTo         []string      `json:"told_to,omitempty"` // the channels that heard of it
 
 	// Version rises with each change; 0 is of one that no store has yet.
 	Version int64 `json:"-"`
@@ -232,10 +233,11 @@ type AlertStore interface {
 	// OpenIncidents returns those that are not over, in the order of rule and subject.
 	OpenIncidents(ctx context.Context) ([]Incident, error)
 	// SaveIncident keeps a new incident, or one that was read before in place of
-	// what was read, with what happened to it, in one transaction. It answers false,
-	// and keeps nothing, where another process was first: where there is an open one
-	// of the rule and subject, or one of another version.
-	SaveIncident(ctx context.Context, i Incident, events []IncidentEvent) (bool, error)
+	// what was read, with what happened to it and what channels are to hear of it, in
+	// one transaction. It answers false, and keeps nothing, where another process was
+	// first: where there is an open one of the rule and subject, or one of another
+	// version.
+	SaveIncident(ctx context.Context, i Incident, events []IncidentEvent, tell []Notification) (bool, error)
 	// Incident returns one, or KindNotFound.
 	Incident(ctx context.Context, id string) (Incident, error)
 	// Incidents returns a page, newest first, and the cursor of the next, "" at the
@@ -251,7 +253,8 @@ type AlertStore interface {
 	// Silences returns those that end after the given time, newest first.
 	Silences(ctx context.Context, after Time) ([]Silence, error)
 	// ForgetAlerts deletes incidents and silences that were over before the given
-	// time, at most limit, and returns how many.
+	// time, and notifications that were made before it, at most limit of each, and
+	// returns how many.
 	ForgetAlerts(ctx context.Context, c Checkpoint, before Time, limit int) (int64, error)
 	// Backlog reads what alert rules look at beside metrics and runs.
 	Backlog(ctx context.Context, b BacklogSpan) (Backlog, error)

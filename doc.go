@@ -10,7 +10,7 @@
 //	                                                      │
 //	schedule, cron call, command ─▶ jobs ─▶ cleanup: judge ─▶ claim ─▶ file store ─▶ settle
 //
-//	aggregation, interval ─▶ alerting: figures ─▶ rules ─▶ incidents
+//	aggregation, interval ─▶ alerting: figures ─▶ rules ─▶ incidents ─▶ outbox ─▶ notify ─▶ channels
 //
 // Decisions are pure functions here ([Selection.Judge], [JudgeRow],
 // [Locator.Resolve]); the packages metrics and cleanup act on them through the

@@ -6,6 +6,7 @@ type Figures struct {
 	// The durations of completed exports in milliseconds; nil where none was measured.
 	AvgDurationMS, P95DurationMS *float64
 	Measured                     int64 // exports with a duration
+	Bytes                        int64 // the size of completed exports, as far as it is known
 }
 
 // Finished is how many exports came to an end.

@@ -18,6 +18,7 @@ type Store interface {
 	GuardStore
 	ExpiryStore
 	AlertStore
+	NotificationStore
 }
 
 // Database is an open database. Migrate or Ready comes before anything else.

@@ -13,6 +13,9 @@ import (
 type Figures interface {
 	Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error)
 	Volume(ctx context.Context, p exportops.Period, days int) (exportops.Volume, error)
+	// Of sums up an interval, and Aggregate says what failed in it.
+	Of(ctx context.Context, span exportops.Span, only exportops.Only) (exportops.Figures, error)
+	Aggregate(ctx context.Context, start, end exportops.Time, p exportops.Period) (exportops.Summary, error)
 }
 
 // Runs answers for the runs of jobs.
@@ -21,9 +24,15 @@ type Runs interface {
 	ActiveRuns(ctx context.Context) ([]exportops.Run, error)
 }
 
+// Store keeps incidents, and what channels are to hear of them.
+type Store interface {
+	exportops.AlertStore
+	exportops.NotificationStore
+}
+
 // Options is what a Service works with. Every field up to Now is required.
 type Options struct {
-	Store   exportops.AlertStore
+	Store   Store
 	Runs    Runs
 	Figures Figures
 	Events  exportops.Events
@@ -33,6 +42,13 @@ type Options struct {
 	// Database and Storage report why they cannot be used; nil is not looked at.
 	Database func(context.Context) error
 	Storage  func(context.Context) error
+	// Audiences are the channels that are told; without one nothing counts as told.
+	Audiences []exportops.Audience
+	// Reminder is how long after the last word the channels are reminded of what
+	// still fires; 0 for never.
+	Reminder time.Duration
+	// Wake, where set, is called when there is something to send.
+	Wake func()
 }
 
 // Service holds figures against rules and keeps what comes of it. It is safe for
@@ -55,8 +71,9 @@ type change struct {
 
 // Evaluate reads the figure of every rule, and lets incidents begin, go on and end
 // by them. A rule whose figure cannot be read is told in the error, and the others
-// are held all the same. What happened to an incident is emitted as export_alert,
-// by the one process that was first.
+// are held all the same. What happened to an incident, and what channels are to hear
+// of it, is kept by the one process that was first, and emitted as export_alert after
+// that. At last it enqueues the summaries that are due.
 func (s *Service) Evaluate(ctx context.Context) error {
 	now := exportops.At(s.Now())
 	open, err := s.Store.OpenIncidents(ctx)
@@ -72,6 +89,11 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		known[[2]string{open[n].Rule, open[n].Subject}] = &open[n]
 	}
 	look := &look{Service: s, now: now}
+	if len(s.Audiences) > 0 {
+		if look.silences, err = s.Store.Silences(ctx, now); err != nil {
+			return err
+		}
+	}
 	var errs []error
 	for _, r := range s.Rules {
 		figures, err := look.read(ctx, r)
@@ -81,12 +103,14 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		}
 		for _, f := range figures {
 			key := [2]string{r.Name, f.Subject}
-			errs = append(errs, s.keep(ctx, r, known[key], f, now))
+			next, events := Advance(r, known[key], f, now)
+			errs = append(errs, look.keep(ctx, known[key], next, events))
 			delete(known, key)
 		}
-		if err != nil { // what is known of it stays
-			for key := range known {
+		if err != nil { // what is known of it stays, and is told of
+			for key, i := range known {
 				if key[0] == r.Name {
+					errs = append(errs, look.keep(ctx, i, i, nil))
 					delete(known, key)
 				}
 			}
@@ -94,31 +118,47 @@ func (s *Service) Evaluate(ctx context.Context) error {
 	}
 	for _, i := range known {
 		next, events := resolve(i, now, "no rule looks at it any more")
-		errs = append(errs, s.save(ctx, *next, events))
+		errs = append(errs, look.keep(ctx, nil, next, events))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.summarize(ctx, now))...)
 }
 
-func (s *Service) keep(ctx context.Context, r exportops.AlertRule, open *exportops.Incident, f exportops.Reading, now exportops.Time) error {
-	next, events := Advance(r, open, f, now)
-	if next == nil || next == open {
+// keep keeps what became of an incident, with what channels are to hear of it, where
+// that is anything.
+func (l *look) keep(ctx context.Context, open, next *exportops.Incident, events []exportops.IncidentEvent) error {
+	if next == nil {
 		return nil
 	}
-	return s.save(ctx, *next, events)
+	i := *next
+	step, tell := l.tell(&i)
+	if next == open && step == "" {
+		return nil
+	}
+	if step == exportops.StepReminder {
+		events = append(events, event(&i, step, l.now, ""))
+	}
+	return l.save(ctx, i, events, tell)
 }
 
 // save keeps an incident, unless another process was first: then it has told of it.
-func (s *Service) save(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent) error {
-	saved, err := s.Store.SaveIncident(ctx, i, events)
+func (s *Service) save(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent, tell []exportops.Notification) error {
+	saved, err := s.Store.SaveIncident(ctx, i, events, tell)
 	if err != nil || !saved {
 		return err
 	}
 	for _, e := range events {
-		if e.Step != exportops.StepPending && !s.outage.said(e) {
+		if (e.Step == exportops.StepFiring || e.Step == exportops.StepResolved) && !s.outage.said(e) {
 			s.Events.Emit(exportops.EventAlert, change{i, e.Step, e.Note})
 		}
 	}
+	s.wake(len(tell))
 	return nil
+}
+
+func (s *Service) wake(enqueued int) {
+	if enqueued > 0 && s.Wake != nil {
+		s.Wake()
+	}
 }
 
 // Acknowledge says that somebody looks at an incident. It is KindNotFound where
@@ -137,7 +177,7 @@ func (s *Service) Acknowledge(ctx context.Context, id, by string) (exportops.Inc
 		i.AcknowledgedAt, i.AcknowledgedBy = &now, by
 		e := event(&i, exportops.StepAcknowledged, now, "")
 		e.By = by
-		saved, err := s.Store.SaveIncident(ctx, i, []exportops.IncidentEvent{e})
+		saved, err := s.Store.SaveIncident(ctx, i, []exportops.IncidentEvent{e}, nil)
 		if err != nil || saved {
 			return i, err
 		}

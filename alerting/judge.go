@@ -3,8 +3,10 @@
 //
 //	settings ─▶ Rules ──▶ look: figures ──▶ Judge: broken, fine or unknown
 //	                                          └─▶ Advance: the incident's next state ──▶ store
+//	                                                  └─▶ Tell: what channels hear ──────▶ outbox
 //
-// Judge and Advance are pure; everything they depend on is in their arguments.
+// Judge, Advance, Tell, Compose and Summary are pure; everything they depend on is in
+// their arguments.
 package alerting
 
 import (

@@ -239,6 +239,12 @@ func TestTell(t *testing.T) {
 			false, "",
 		},
 		{"that_it_is_over", exportops.Incident{State: over, FiredAt: ago(9), RemindedAt: ago(9), ResolvedAt: ago(0)}, false, exportops.StepResolved},
+		{
+			"that_it_is_over_even_under_a_silence",
+			exportops.Incident{State: over, FiredAt: ago(9), RemindedAt: ago(9), ResolvedAt: ago(0)},
+			true, exportops.StepResolved,
+		},
+		{"no_reminder_under_a_silence", exportops.Incident{State: firing, FiredAt: ago(90), RemindedAt: ago(60)}, true, ""},
 		{"not_that_it_is_over_to_who_never_heard_of_it", exportops.Incident{State: over, FiredAt: ago(9), ResolvedAt: ago(0)}, false, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,16 +34,19 @@ func event(i *exportops.Incident, step exportops.IncidentStep, now exportops.Tim
 // Tell says what the channels are to hear of an incident now: StepFiring where
 // they know nothing of it yet, StepReminder where the last word is older than the
 // interval (0 for none) and nobody looks, StepResolved at its end where they heard
-// of it, and "" for nothing. Silenced ones are told of when the silence is over.
+// of it, and "" for nothing. Silenced ones are told of when the silence is over; the
+// end of what was told of is told all the same, or it would stay open elsewhere.
 func Tell(i exportops.Incident, silenced bool, every time.Duration, now exportops.Time) exportops.IncidentStep {
 	told := i.RemindedAt != nil
 	switch {
-	case i.FiredAt == nil || silenced:
+	case i.FiredAt == nil:
 		return ""
 	case !i.Open():
 		if told {
 			return exportops.StepResolved
 		}
+		return ""
+	case silenced:
 		return ""
 	case !told:
 		return exportops.StepFiring

@@ -13,8 +13,9 @@ import (
 // look reads the figures of one evaluation, and what several rules ask for once.
 type look struct {
 	*Service
-	now     exportops.Time
-	figures map[asked]exportops.Figures
+	now      exportops.Time
+	silences []exportops.Silence // read where there is somebody to tell
+	figures  map[asked]exportops.Figures
 }
 
 type asked struct {

@@ -67,7 +67,16 @@ func threshold(r exportops.AlertRule) string {
 	if r.Kind == exportops.AlertFailureRate || r.Kind == exportops.AlertSuccess {
 		return trimmed(100*r.Threshold, 2) + "%"
 	}
-	return kinds[r.Kind].unit(r.Threshold)
+	return figure(r.Kind, r.Threshold)
+}
+
+// figure writes a figure of a kind; that of an incident may be one that this version
+// does not know.
+func figure(k exportops.AlertKind, v float64) string {
+	if kind, known := kinds[k]; known {
+		return kind.unit(v)
+	}
+	return trimmed(v, 2)
 }
 
 // Message is the sentence of an alert: for the failure rate that of the contract.

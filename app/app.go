@@ -20,6 +20,7 @@ import (
 	"github.com/exportops/exportops/eventlog"
 	"github.com/exportops/exportops/jobs"
 	"github.com/exportops/exportops/metrics"
+	"github.com/exportops/exportops/notify"
 	"github.com/exportops/exportops/scheduler"
 	"github.com/exportops/exportops/telemetry"
 )
@@ -42,6 +43,7 @@ type App struct {
 	Files   exportops.FileStore
 	Metrics *metrics.Service
 	Alerts  *alerting.Service
+	Sender  *notify.Sender
 	Jobs    scheduler.Jobs
 
 	config   config.Config
@@ -125,9 +127,15 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
+	told, audiences, err := channels(c)
+	if err != nil {
+		return nil, err
+	}
+	a.Sender = notify.NewSender(notify.SenderOptions{Outbox: a.Store, Channels: told, Now: a.now, Log: a.log})
 	a.Alerts = alerting.New(alerting.Options{
 		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: events, Rules: AlertRules(c), Now: a.now,
 		Database: a.Store.Ready, Storage: a.storage,
+		Audiences: audiences, Reminder: c.AlertReminder, Wake: a.Sender.Wake,
 	})
 	a.Jobs = a.traces.Runner(jobs.New(jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: events, Now: a.now,

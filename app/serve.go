@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -57,11 +58,9 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) (er
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		a.watch(working)
-	}()
+	var watching sync.WaitGroup
+	watching.Go(func() { a.watch(working) })
+	watching.Go(func() { a.Sender.Run(working) })
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(l) }()
 	if listening != nil {
@@ -79,7 +78,7 @@ func (a *App) Serve(ctx context.Context, dev bool, listening func(net.Addr)) (er
 	drained := make(chan error, 1)
 	go func() { drained <- shutdown(end, server) }()
 	err = errors.Join(err, jobs.Stop(end), <-drained)
-	<-watched
+	watching.Wait()
 	return err
 }
 
@@ -152,6 +151,7 @@ func (a *App) scheduling() scheduler.Options {
 func (a *App) api(base context.Context, dev bool) httpapi.Options {
 	return httpapi.Options{
 		Metrics: a.Metrics, Exports: a.Store, Runs: a.Store, Logs: a.logs(), Erasures: a.Store, Holds: a.Store, Jobs: a.Jobs, Deletions: a.Store, Ready: a.Ready, Locator: Locator(a.config),
+		Notifications: a.Store,
 		Secrets: httpapi.Secrets{
 			Cron: secret(a.config.CronSecret), Ingest: secret(a.config.Ingest),
 			Read: secret(a.config.Read), Admin: secret(a.config.Admin),

@@ -42,8 +42,11 @@ type Config struct {
 	// AlertInterval is how often alert rules are looked at, 0 for never.
 	AlertInterval time.Duration
 	// Rules are the alert rules of the settings file; nil for the default ones.
-	Rules     []exportops.AlertRule
-	Schedules map[exportops.Job]string // five-field cron expressions, in UTC
+	Rules []exportops.AlertRule
+	// AlertReminder is how long after the last word channels are reminded of an
+	// incident, 0 for never.
+	AlertReminder time.Duration
+	Schedules     map[exportops.Job]string // five-field cron expressions, in UTC
 
 	Addr        string // host:port
 	MetricsAddr string // likewise; "" for none
@@ -127,6 +130,8 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 	keep(err)
 	c.Scheduler = scheduler == "on"
 	c.AlertInterval, err = alertInterval(s.AlertInterval)
+	keep(err)
+	c.AlertReminder, err = alertReminder(s.AlertReminder)
 	keep(err)
 	c.Schedules = map[exportops.Job]string{}
 	for job, given := range map[exportops.Job][2]string{

@@ -41,6 +41,8 @@ type Settings struct {
 
 	AlertInterval string `name:"alert-interval" env:"EXPORTOPS_ALERT_INTERVAL" default:"1m" placeholder:"DURATION" group:"settings" help:"how often serve holds the alert rules against the figures, besides after each aggregation; off for never (${default})"`
 
+	AlertReminder string `name:"alert-reminder" env:"EXPORTOPS_ALERT_REMINDER" default:"4h" placeholder:"DURATION" group:"settings" help:"how long after the last word channels are reminded of what still fires, unless somebody looks; off for never (${default})"`
+
 	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
 
 	MetricsAddr string `name:"metrics-addr" env:"EXPORTOPS_METRICS_ADDR" placeholder:"HOST:PORT" group:"settings" help:"where serve shows /metrics to Prometheus; nowhere where it is not set"`

@@ -180,3 +180,15 @@ func alertInterval(s string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+func alertReminder(s string) (time.Duration, error) {
+	const least, most = 5 * time.Minute, 7 * day
+	if s == "off" {
+		return 0, nil
+	}
+	d, ok := length(s)
+	if !ok || d < least || d > most {
+		return 0, invalid("EXPORTOPS_ALERT_REMINDER", fmt.Sprintf("%q is neither off nor a duration from 5m to 7d", s), "use something like 4h")
+	}
+	return d, nil
+}

@@ -35,6 +35,9 @@ var enums = map[reflect.Type][]any{
 	reflect.TypeFor[exportops.IncidentState](): values(exportops.IncidentPending, exportops.IncidentFiring, exportops.IncidentResolved),
 	reflect.TypeFor[exportops.IncidentStep](): values(
 		exportops.StepPending, exportops.StepFiring, exportops.StepReminder, exportops.StepResolved, exportops.StepAcknowledged),
+	reflect.TypeFor[exportops.NotificationState](): values(exportops.NotificationStates...),
+	reflect.TypeFor[exportops.MessageKind](): values(
+		exportops.MessageFiring, exportops.MessageReminder, exportops.MessageResolved, exportops.MessageSummary, exportops.MessageTest),
 	reflect.TypeFor[exportops.Trigger](): values(
 		exportops.BySchedule, exportops.ByCatchUp, exportops.ByCron, exportops.ByCommand, exportops.ByAPI),
 }
@@ -177,6 +180,18 @@ var descriptions = map[string]string{
 	"DeletionEntry.retried_at":                  "When somebody had it tried again",
 	"Run.cancelled_at":                          "When somebody asked it to stop",
 	"DeletionEntry.next_step":                   "What becomes of it, or who has to do something",
+	"Notification.id":                           "The message's, the same at each attempt to deliver it",
+	"Notification.attempts":                     "How often it was begun to be sent",
+	"Notification.failures":                     "Since it was made, or was last tried again on request; after twelve it is dead",
+	"Notification.next_at":                      "When it is due, while it is pending",
+	"Notification.lease_until":                  "Set while it is being sent",
+	"Notification.last_error":                   "What the channel said last against it",
+	"Notification.settled_at":                   "When it was delivered or given up on",
+	"Message.text":                              "Plain text",
+	"Incident.subject":                          "What a figure is of, such as a job; empty where there is one figure",
+	"Incident.seen_at":                          "When it was last known not to be over",
+	"Incident.reminded_at":                      "When channels were last told of it",
+	"Incident.acknowledged_at":                  "When somebody said to look at it: no reminders",
 	"Run.slot":                                  "The scheduled time that the run stands for",
 	"Run.params":                                "What was asked for beside the defaults; users appear as digests",
 	"Run.forced":                                "A guard was overridden",

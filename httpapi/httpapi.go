@@ -81,6 +81,8 @@ type Options struct {
 	Archives   Archives
 	Alerts     Alerts
 	Watch      Watch
+	// Notifications is what channels are told.
+	Notifications exportops.NotificationRetrier
 	// Keeper reads archives back; nil where there is no place for any.
 	Keeper Keeper
 	// Rules are the alert rules that hold.
@@ -125,7 +127,7 @@ type server struct {
 func New(o Options) (http.Handler, error) {
 	if o.Metrics == nil || o.Exports == nil || o.Runs == nil || o.Logs == nil || o.Holds == nil || o.Jobs == nil || o.Deletions == nil ||
 		o.Erasures == nil || o.Reconciled == nil || o.Report == nil || o.Archives == nil || o.Ready == nil ||
-		o.Alerts == nil || o.Watch == nil {
+		o.Alerts == nil || o.Watch == nil || o.Notifications == nil {
 		panic("httpapi: a required option is missing")
 	}
 	if o.Secrets.Cron.Current == "" {
@@ -181,6 +183,7 @@ func (s *server) routes() {
 	s.reportRoutes()
 	s.archiveRoutes()
 	s.alertRoutes()
+	s.notificationRoutes()
 	s.healthRoutes()
 }
 

@@ -56,7 +56,7 @@ func (s *server) apiConfig() huma.Config {
 				{Name: tagUsers, Description: "What concerns one person."},
 				{Name: tagHolds, Description: "Legal holds: what must not be deleted."},
 				{Name: tagArchives, Description: "Archived log rows: where they are, and whether they are as they were written."},
-				{Name: tagAlerts, Description: "Incidents of alert rules, silences, and the objectives."},
+				{Name: tagAlerts, Description: "Incidents of alert rules, silences, what channels are told, and the objectives."},
 				{Name: tagHealth, Description: "For load balancers and supervisors; no credential is needed."},
 			},
 		},

@@ -59,6 +59,9 @@ var contract = map[string][]string{
 	"POST /api/v1/silences":                      nil,
 	"DELETE /api/v1/silences/{id}":               {"ended_by"},
 	"GET /api/v1/slo":                            nil,
+	"GET /api/v1/notifications":                  {"state", "channel", "limit", "cursor"},
+	"GET /api/v1/notifications/{id}":             nil,
+	"POST /api/v1/notifications/{id}/retry":      nil,
 	"GET /healthz":                               nil,
 	"GET /readyz":                                nil,
 }

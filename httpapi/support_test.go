@@ -237,7 +237,7 @@ func options() httpapi.Options {
 	return httpapi.Options{
 		Metrics: &memory{}, Exports: stub{}, Runs: stub{}, Logs: stub{}, Erasures: stub{}, Holds: &fakeHolds{}, Jobs: &fakeJobs{run: succeed}, Deletions: stub{},
 		Reconciled: stub{}, FilesID: "file:///srv", Report: stub{}, Archives: stub{},
-		Alerts: &fakeAlerts{}, Watch: &fakeAlerts{},
+		Alerts: &fakeAlerts{}, Watch: &fakeAlerts{}, Notifications: &fakeOutbox{},
 		Ready: func(context.Context) error { return nil },
 		Secrets: httpapi.Secrets{
 			Cron: httpapi.Secret{Current: cronSecret}, Ingest: httpapi.Secret{Current: ingestToken},

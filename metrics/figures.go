@@ -12,7 +12,11 @@ import (
 func (s *Service) Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error) {
 	now := s.now()
 	// What is reported in this very millisecond counts.
-	span := exportops.Span{From: exportops.At(now.Add(-last)), To: exportops.At(now.Add(time.Millisecond))}
+	return s.Of(ctx, exportops.Span{From: exportops.At(now.Add(-last)), To: exportops.At(now.Add(time.Millisecond))}, only)
+}
+
+// Of is Figures of any interval.
+func (s *Service) Of(ctx context.Context, span exportops.Span, only exportops.Only) (exportops.Figures, error) {
 	if err := checkRange(span); err != nil {
 		return exportops.Figures{}, err
 	}
@@ -52,6 +56,7 @@ func (c *chosen) figures() (f exportops.Figures) {
 	for _, t := range c.sums.tallies {
 		f.Completed += t.completed
 		f.Failed += t.failed
+		f.Bytes = plus(f.Bytes, t.size.sum)
 		d.merge(t.duration)
 	}
 	for _, n := range c.sums.progress {

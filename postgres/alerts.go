@@ -13,7 +13,9 @@ import (
 )
 
 // SaveIncident implements exportops.AlertStore.
-func (s *Store) SaveIncident(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent) (saved bool, err error) {
+func (s *Store) SaveIncident(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent,
+	tell []exportops.Notification,
+) (saved bool, err error) {
 	body, err := json.Marshal(i)
 	if err != nil {
 		return false, fmt.Errorf("write incident %s: %w", i.ID, err)
@@ -30,18 +32,18 @@ func (s *Store) SaveIncident(ctx context.Context, i exportops.Incident, events [
 		if err != nil {
 			return fmt.Errorf("keep incident %s: %w", i.ID, err)
 		}
-		saved = tag.RowsAffected() == 1
+		if saved = tag.RowsAffected() == 1; !saved {
+			return nil
+		}
 		for _, e := range events {
-			if !saved {
-				break
-			}
 			_, err := tx.Exec(ctx, `INSERT INTO exportops.incident_events (incident_id, at, step, value, by, note)
 				VALUES ($1::uuid, $2::timestamptz, $3, $4, $5, $6)`, i.ID, e.At.String(), string(e.Step), e.Value, e.By, e.Note)
 			if err != nil {
 				return fmt.Errorf("keep what happened to incident %s: %w", i.ID, err)
 			}
 		}
-		return nil
+		_, err = enqueue(ctx, tx, tell)
+		return err
 	})
 	return saved && err == nil, err
 }

@@ -30,10 +30,10 @@ func TestMigrate(t *testing.T) {
 	})
 	t.Run("a_version_ahead_is_left_alone", func(t *testing.T) {
 		url := newDatabase(t)
-		run(t, url, `INSERT INTO exportops.schema_version (version_id, is_applied) VALUES (9, true)`)
+		run(t, url, `INSERT INTO exportops.schema_version (version_id, is_applied) VALUES (10, true)`)
 		s := openStore(t, url)
 		must(t, s.Migrate(t.Context()))
-		if have, _, err := s.SchemaVersion(t.Context()); err != nil || have != 9 {
+		if have, _, err := s.SchemaVersion(t.Context()); err != nil || have != 10 {
 			t.Fatalf("version %d: %v", have, err)
 		}
 	})

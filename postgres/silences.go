@@ -84,6 +84,8 @@ func (s *Store) ForgetAlerts(ctx context.Context, c exportops.Checkpoint, before
 				SELECT seq FROM exportops.incidents WHERE resolved_at < $1::timestamptz ORDER BY resolved_at, seq LIMIT $2)`,
 			`DELETE FROM exportops.silences WHERE id IN (
 				SELECT id FROM exportops.silences WHERE until < $1::timestamptz LIMIT $2)`,
+			`DELETE FROM exportops.notifications WHERE seq IN (
+				SELECT seq FROM exportops.notifications WHERE created_at < $1::timestamptz LIMIT $2)`,
 		} {
 			tag, err := tx.Exec(ctx, query, before.String(), limit)
 			if err != nil {

@@ -19,6 +19,7 @@ const (
 	lockSchema   = 0x65786f34 // whoever changes the schema
 	lockArchives = 0x65786f35 // who numbers an archive
 	lockChain    = 0x65786f36 // whoever links entries of the ledger
+	lockOutbox   = 0x65786f37 // claims of notifications share it; whoever has dead ones tried again takes it alone
 )
 
 // opening is what each transaction begins with, in one round trip: behind a

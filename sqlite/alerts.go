@@ -11,7 +11,9 @@ import (
 )
 
 // SaveIncident implements exportops.AlertStore.
-func (s *Store) SaveIncident(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent) (saved bool, err error) {
+func (s *Store) SaveIncident(ctx context.Context, i exportops.Incident, events []exportops.IncidentEvent,
+	tell []exportops.Notification,
+) (saved bool, err error) {
 	body, err := json.Marshal(i)
 	if err != nil {
 		return false, fmt.Errorf("write incident %s: %w", i.ID, err)
@@ -39,7 +41,8 @@ func (s *Store) SaveIncident(ctx context.Context, i exportops.Incident, events [
 				return fmt.Errorf("keep what happened to incident %s: %w", i.ID, err)
 			}
 		}
-		return nil
+		_, err = enqueue(ctx, tx, tell)
+		return err
 	})
 	return saved && err == nil, err
 }

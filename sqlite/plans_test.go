@@ -102,7 +102,10 @@ var mainIndexes = map[string]string{
 	"ArchivedRows": "sqlite_autoindex_export_logs_1", "DeleteArchived": "sqlite_autoindex_export_logs_1",
 	"AdoptArchives": "exportops_archives_unfinished", "BeginArchive": "sqlite_autoindex_exportops_archives_1",
 	"PlaceHold": "exportops_holds_active", "PlaceHold of a user": "exportops_holds_active", "ForgetHolds": "exportops_holds_released",
-	"HeldRows":      "export_logs_user_id",
+	"HeldRows":           "export_logs_user_id",
+	"ClaimNotifications": "exportops_notifications_pending", "HasNotification": "sqlite_autoindex_exportops_notifications_2",
+	"SettleNotification": "sqlite_autoindex_exportops_notifications_1", "RetryNotifications": "sqlite_autoindex_exportops_notifications_1",
+	"NotificationBacklog": "exportops_notifications_dead", "ForgetAlerts": "exportops_notifications_created",
 	"LogStatistics": "export_logs_timestamp", "Outcomes": "export_logs_timestamp", "InProgress": "export_logs_status",
 }
 
@@ -136,6 +139,7 @@ var wholeTables = map[string]string{
 	"Incidents":                  "the newest first, until the page is full",
 	"Silences":                   "there are a few",
 	"Backlog":                    "it counts the missing files and the faulty archives, which are few",
+	"Notifications":              "the newest first, until the page is full",
 }
 
 // wholeStatus says which calls may take the index on status to all completed
@@ -164,7 +168,7 @@ var (
 
 var partialIndexes = []string{
 	"exportops_deletions_open", "exportops_deletions_unchained", "exportops_runs_active", "exportops_archives_unfinished",
-	"exportops_holds_active", "exportops_incidents_open",
+	"exportops_holds_active", "exportops_incidents_open", "exportops_notifications_pending", "exportops_notifications_dead",
 }
 
 func TestStatementsUseTheIndexes(t *testing.T) {

@@ -83,6 +83,8 @@ func (s *Store) ForgetAlerts(ctx context.Context, c exportops.Checkpoint, before
 			`DELETE FROM exportops_incidents WHERE seq IN (
 				SELECT seq FROM exportops_incidents WHERE resolved_at < ?1 ORDER BY resolved_at, seq LIMIT ?2)`,
 			`DELETE FROM exportops_silences WHERE id IN (SELECT id FROM exportops_silences WHERE until < ?1 LIMIT ?2)`,
+			`DELETE FROM exportops_notifications WHERE seq IN (
+				SELECT seq FROM exportops_notifications WHERE created_at < ?1 LIMIT ?2)`,
 		} {
 			res, err := tx.ExecContext(ctx, query, before.String(), limit)
 			if err != nil {

@@ -34,7 +34,7 @@ func step(i exportops.Incident, s exportops.IncidentStep, at exportops.Time) exp
 
 func save(t *testing.T, f Fixture, i exportops.Incident, want bool, events ...exportops.IncidentEvent) {
 	t.Helper()
-	saved, err := f.Store.SaveIncident(t.Context(), i, events)
+	saved, err := f.Store.SaveIncident(t.Context(), i, events, nil)
 	must(t, err)
 	if saved != want {
 		t.Fatalf("saved is %v, want %v", saved, want)
@@ -86,7 +86,7 @@ func incidentRace(t *testing.T, f Fixture) {
 	for range 8 {
 		all.Go(func() {
 			i := incident("volume", "x")
-			saved, err := f.Store.SaveIncident(t.Context(), i, []exportops.IncidentEvent{step(i, exportops.StepPending, noon)})
+			saved, err := f.Store.SaveIncident(t.Context(), i, []exportops.IncidentEvent{step(i, exportops.StepPending, noon)}, nil)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

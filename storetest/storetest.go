@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("archives", func(t *testing.T) { testArchives(t, open) })
 	t.Run("holds", func(t *testing.T) { testHolds(t, open) })
 	t.Run("alerts", func(t *testing.T) { testAlerts(t, open) })
+	t.Run("outbox", func(t *testing.T) { testOutbox(t, open) })
 	t.Run("chain", func(t *testing.T) { testChain(t, open) })
 	t.Run("requests", func(t *testing.T) { testRequests(t, open) })
 	t.Run("guards", func(t *testing.T) { testGuards(t, open) })

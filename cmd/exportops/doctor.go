@@ -72,6 +72,7 @@ func (*doctorCmd) Run(e *env) error {
 			d.jobs(cfg, store)
 			d.ledger(store)
 			d.rules(cfg, store)
+			d.notifications(store)
 			if err := store.Close(); err != nil {
 				d.wrong("database", err)
 			}
