@@ -42,6 +42,9 @@ type App struct {
 	Alerts  *alerting.Service
 	Jobs    *jobs.Runner
 
+	Channels  map[string]exportops.Channel // by name
+	Audiences []exportops.Audience         // what each wants to hear
+
 	config   config.Config
 	engine   scheduler.DB
 	events   *eventlog.Log
@@ -72,6 +75,16 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 			Kind: exportops.KindInvalid, Field: "EXPORTOPS_RESTORED_FROM", Message: "it lies ahead of this machine's clock",
 			Hint: "give the time when the backup was made",
 		}
+	}
+	if a.Channels, a.Audiences, err = channels(c); err != nil {
+		return nil, err
+	}
+	beats, err := heartbeats(c, a.log)
+	if err != nil {
+		return nil, err
+	}
+	if beats != nil {
+		a.undo = append(a.undo, beats.Close)
 	}
 	a.events, err = eventlog.New(o.Events, eventlog.Options{
 		UserIDs: eventlog.UserIDs(c.LogUserIDs), Key: []byte(c.LogUserKey.Reveal()), Clock: a.now,
@@ -115,11 +128,15 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Alerts = alerting.New(alerting.Options{
 		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: a.events, Rules: alerting.DefaultRules(), Now: a.now,
 	})
-	a.Jobs = jobs.New(jobs.Options{
+	work := jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: a.events, Now: a.now,
 		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Alerts: a.Alerts, Database: planName(a.Store, c),
 		RestoredFrom: c.RestoredFrom,
-	})
+	}
+	if beats != nil { // not of a type of its own, or none would not be nil
+		work.Heartbeats = beats
+	}
+	a.Jobs = jobs.New(work)
 	return a, nil
 }
 

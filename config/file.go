@@ -21,6 +21,8 @@ const DefaultFile = "exportops.yaml"
 type File struct {
 	Values map[string]string // by key
 	Policy *exportops.Policy // of retention; nil where there is none
+	// Channels are told of incidents, or sent summaries.
+	Channels []Channel
 }
 
 // ReadFile reads a settings file. With an empty path it reads DefaultFile, and
@@ -64,6 +66,8 @@ func parseFile(path, text string) (File, error) {
 	values := map[string]string{}
 	var policy *exportops.Policy
 	var section bool
+	var channels []Channel
+	var channelsRead bool
 	var errs []error
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
@@ -77,6 +81,13 @@ func parseFile(path, text string) (File, error) {
 			var err error
 			policy, err = readPolicy(path, value)
 			errs = append(errs, err)
+		case key.Value == channelsKey && channelsRead:
+			errs = append(errs, invalid(at, "channels is set twice", "keep one of them"))
+		case key.Value == channelsKey:
+			channelsRead = true
+			var err error
+			channels, err = readChannels(path, value)
+			errs = append(errs, err)
 		case known[key.Value] == "":
 			errs = append(errs, unknownKey(at, key.Value, known))
 		case twice:
@@ -87,7 +98,7 @@ func parseFile(path, text string) (File, error) {
 			values[key.Value] = value.Value
 		}
 	}
-	return File{Values: values, Policy: policy}, errors.Join(errs...)
+	return File{Values: values, Policy: policy, Channels: channels}, errors.Join(errs...)
 }
 
 func unknownKey(at, key string, known map[string]string) error {

@@ -43,6 +43,7 @@ type cli struct {
 	Erasures  erasuresCmd  `cmd:"" help:"List the receipts of erasures."`
 	Deletions deletionsCmd `cmd:"" help:"Show the ledger: what was deleted, when, why and by which run."`
 	Alerts    alertsCmd    `cmd:"" help:"List alerts, acknowledge and silence them."`
+	Notify    notifyCmd    `cmd:"" help:"Show the channels that messages go out by, and test them."`
 	Retention retentionCmd `cmd:"" help:"Show what the retention policy says about exports."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare the files in storage with the rows that name them."`
 	Import    importCmd    `cmd:"" help:"Read export logs or export_metric events from a file."`
