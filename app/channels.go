@@ -25,15 +25,9 @@ func channels(c config.Config) (map[string]exportops.Channel, []exportops.Audien
 	all := map[string]exportops.Channel{}
 	var audiences []exportops.Audience
 	var errs []error
-	known := ruleNames()
 	for _, ch := range c.Channels {
-		for _, rule := range ch.Rules {
-			if !known[rule] {
-				errs = append(errs, wrongChannel(ch, fmt.Sprintf("there is no rule %q", rule), "list them with: exportops alerts rules"))
-			}
-		}
 		channel, err := openChannel(guard(c), ch)
-		if err != nil {
+		if err = errors.Join(err, checkRules(ch)); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -46,13 +40,19 @@ func channels(c config.Config) (map[string]exportops.Channel, []exportops.Audien
 	return all, audiences, nil
 }
 
-// ruleNames are those that a channel can ask for.
-func ruleNames() map[string]bool {
-	all := map[string]bool{}
+// checkRules reports the rules that a channel asks for and that are not there.
+func checkRules(ch config.Channel) error {
+	known := map[string]bool{}
 	for _, r := range alerting.DefaultRules() {
-		all[r.Name] = true
+		known[r.Name] = true
 	}
-	return all
+	var errs []error
+	for _, rule := range ch.Rules {
+		if !known[rule] {
+			errs = append(errs, wrongChannel(ch, fmt.Sprintf("there is no rule %q", rule), "list them with: exportops alerts rules"))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func wrongChannel(ch config.Channel, message, hint string) error {
@@ -121,6 +121,16 @@ func TestChannel(ctx context.Context, c config.Config, name string) (exportops.M
 		Text: "Somebody asked whether this channel works: it does.\nNothing is wrong, and nothing needs to be done.\n",
 	}
 	return m, channel.Send(ctx, m)
+}
+
+// CheckChannel reports what keeps a channel from being used: what it asks for, and
+// where its host leads. Nothing is sent.
+func CheckChannel(ctx context.Context, c config.Config, ch config.Channel) error {
+	_, err := openChannel(guard(c), ch)
+	if err = errors.Join(err, checkRules(ch)); err != nil {
+		return err
+	}
+	return CheckTarget(ctx, c, ch.Host())
 }
 
 // CheckTarget looks a host up that a channel or a heartbeat is sent to, and reports

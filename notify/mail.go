@@ -173,6 +173,8 @@ func mailFailed(ctx context.Context, err error) error {
 	switch {
 	case code != 0:
 		return &exportops.DeliveryError{Err: fmt.Errorf("the mail server answered %d%s", code, doing), Final: code/100 == 5}
+	case sent != nil && ctx.Err() == nil:
+		return &exportops.DeliveryError{Err: errors.New("the connection to the mail server broke off" + doing)}
 	case strings.Contains(text, "not support STARTTLS"): // or somebody in between took the offer out
 		return &exportops.DeliveryError{Err: errors.New("the mail server offers no STARTTLS")}
 	case strings.Contains(text, "not support SMTP AUTH"), errors.Is(err, mail.ErrNoSupportedAuthDiscovered):

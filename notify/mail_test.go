@@ -28,6 +28,8 @@ type mailbox struct {
 	mu    sync.Mutex
 	all   []letter
 	fault func(step string) error // nil for none
+
+	hangUp func() // of the latest session
 }
 
 type letter struct {
@@ -37,7 +39,10 @@ type letter struct {
 }
 
 // NewSession implements smtp.Backend.
-func (b *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{box: b}, nil }
+func (b *mailbox) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	b.hangUp = func() { _ = c.Conn().Close() }
+	return &session{box: b}, nil
+}
 
 func (b *mailbox) fails(step string) error {
 	if b.fault == nil {
@@ -134,7 +139,7 @@ func post(t *testing.T, how notify.MailTLS, change ...func(*smtp.Server)) (*mail
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := <-ended; !errors.Is(err, smtp.ErrServerClosed) {
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
@@ -231,6 +236,16 @@ func TestMailThatIsNotTaken(t *testing.T) {
 			box.took(t, 0)
 		})
 	}
+	t.Run("a_connection_that_breaks_off", func(t *testing.T) {
+		box, o := post(t, notify.MailClear)
+		box.fault = func(step string) error {
+			if step == "data" {
+				box.hangUp()
+			}
+			return nil
+		}
+		wantFailure(t, notify.NewMail(o), firing(), false, "the connection to the mail server broke off when closing SMTP DATA writer")
+	})
 	t.Run("a_wrong_password", func(t *testing.T) {
 		_, o := post(t, notify.MailStartTLS)
 		o.User, o.Password = "exportops", "wrong-s3cret"

@@ -111,7 +111,7 @@ func (c *notifyTestCmd) Run(e *env) error {
 func (d *doctor) channels(cfg config.Config) {
 	for _, c := range cfg.Channels {
 		check := "channel " + c.Audience.Channel
-		if err := app.CheckTarget(d.env.ctx, cfg, c.Host()); err != nil {
+		if err := app.CheckChannel(d.env.ctx, cfg, c); err != nil {
 			d.wrong(check, err)
 			continue
 		}

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 )
 
 // ErrForbidden is of an address that is not of the public internet and that the
@@ -67,7 +68,7 @@ func (g *Guard) CheckHost(host string) error {
 }
 
 func notOfNames(r rune) bool {
-	return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.' || r > '~')
+	return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_' || r == '.' || r >= utf8.RuneSelf)
 }
 
 // endsInNumber reports whether some resolvers read a name as an IPv4 address, such

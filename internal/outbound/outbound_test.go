@@ -50,7 +50,7 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
-	unusual := []string{"", ".", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "1.2.3.4.5", "x.0x1", "a b", "a/b", "a@b", strings.Repeat("a.", 130)}
+	unusual := []string{"", ".", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "1.2.3.4.5", "x.0x1", "a b", "a\x7fb", "a/b", "a@b", strings.Repeat("a.", 130)}
 	for _, host := range unusual {
 		if err := (&outbound.Guard{}).CheckHost(host); err == nil || errors.Is(err, outbound.ErrForbidden) {
 			t.Errorf("%q: %v", host, err)
