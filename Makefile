@@ -10,10 +10,10 @@ TESTSUM := $(BIN)/gotestsum
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 # What the tests run against, and the backends whose conformance must be shown.
-SERVERS := postgres pgbouncer s3 supabase duckdb prometheus
+SERVERS := postgres pgbouncer s3 supabase duckdb prometheus alertmanager
 BACKENDS := sqlite disk postgres postgres-pgbouncer s3 supabase \
 	disk-objects s3-objects supabase-objects archive-duckdb \
-	killsweep-sqlite-disk killsweep-postgres-s3 lying-stores prometheus
+	killsweep-sqlite-disk killsweep-postgres-s3 lying-stores prometheus alertmanager
 
 FUZZTIME ?= 20s
 ARGS ?=

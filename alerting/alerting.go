@@ -81,18 +81,18 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		s.unreachable(ctx, now)
 		return err
 	}
-	if err := s.reachable(ctx); err != nil {
-		return err
-	}
-	known := map[[2]string]*exportops.Incident{}
-	for n := range open {
-		known[[2]string{open[n].Rule, open[n].Subject}] = &open[n]
-	}
 	look := &look{Service: s, now: now}
 	if len(s.Audiences) > 0 {
 		if look.silences, err = s.Store.Silences(ctx, now); err != nil {
 			return err
 		}
+	}
+	if err := look.reachable(ctx); err != nil {
+		return err
+	}
+	known := map[[2]string]*exportops.Incident{}
+	for n := range open {
+		known[[2]string{open[n].Rule, open[n].Subject}] = &open[n]
 	}
 	var errs []error
 	for _, r := range s.Rules {

@@ -32,12 +32,22 @@ type backlogRead struct {
 	until   time.Time
 }
 
+// Backlog returns what rules look at, from the reading that they share. What counts
+// as stuck is what the first rule about it says.
+func (s *Service) Backlog(ctx context.Context) (exportops.Backlog, error) {
+	l := &look{Service: s, now: exportops.At(s.Now())}
+	return l.backlog(ctx, l.stuckWindow())
+}
+
 // backlogOf returns the backlog that a rule looks at.
 func (l *look) backlogOf(ctx context.Context, r exportops.AlertRule) (exportops.Backlog, error) {
-	window := r.Window
-	if r.Kind != exportops.AlertStuck {
-		window = l.stuckWindow() // one reading does for all
+	if r.Kind == exportops.AlertStuck {
+		return l.backlog(ctx, r.Window)
 	}
+	return l.backlog(ctx, l.stuckWindow()) // one reading does for all
+}
+
+func (l *look) backlog(ctx context.Context, window time.Duration) (exportops.Backlog, error) {
 	s := l.Service
 	s.backlogs.mu.Lock()
 	defer s.backlogs.mu.Unlock()
@@ -62,12 +72,15 @@ func (l *look) backlogOf(ctx context.Context, r exportops.AlertRule) (exportops.
 	return b.backlog, b.err
 }
 
-// stuckWindow is that of the first rule about what is stuck, 0 where there is none.
+// usualStuck is how long an export may be in progress where no rule says it.
+const usualStuck = 2 * time.Hour
+
+// stuckWindow is that of the first rule about what is stuck.
 func (l *look) stuckWindow() time.Duration {
 	for _, r := range l.Rules {
 		if r.Kind == exportops.AlertStuck {
 			return r.Window
 		}
 	}
-	return 0
+	return usualStuck
 }

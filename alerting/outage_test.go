@@ -17,7 +17,7 @@ import (
 
 // away is a store that cannot be reached when it is told so.
 type away struct {
-	exportops.AlertStore
+	alerting.Store
 	gone *bool
 }
 
@@ -25,7 +25,7 @@ func (a away) OpenIncidents(ctx context.Context) ([]exportops.Incident, error) {
 	if *a.gone {
 		return nil, errors.New("connection refused")
 	}
-	return a.AlertStore.OpenIncidents(ctx)
+	return a.Store.OpenIncidents(ctx)
 }
 
 // steps says what a world's log has of incidents, and its database: "firing", ...
@@ -95,6 +95,31 @@ func TestADatabaseThatCannotBeReached(t *testing.T) {
 		}
 		if d := cmp.Diff([]string{"12:00:00 pending", "12:01:00 firing", "12:05:00 resolved"}, kept); d != "" {
 			t.Errorf("kept (-want +got):\n%s", d)
+		}
+	})
+	t.Run("is_told_to_channels_when_it_is_over", func(t *testing.T) {
+		w := testworld.New(t, t.TempDir())
+		all, gone := lose(t, w, 2)
+		for _, s := range all {
+			s.Audiences = []exportops.Audience{{Channel: "ops"}}
+		}
+		for range 3 {
+			look(t, all, true)
+			w.Clock.Advance(time.Minute)
+		}
+		*gone = false
+		for range 2 {
+			look(t, all, false)
+			w.Clock.Advance(time.Minute)
+		}
+		page, _, err := w.Store.Notifications(t.Context(), exportops.NotificationFilter{})
+		w.Must(err)
+		var told []exportops.MessageKind
+		for _, n := range page {
+			told = append(told, n.Message.Kind)
+		}
+		if d := cmp.Diff([]exportops.MessageKind{exportops.MessageResolved, exportops.MessageFiring}, told); d != "" {
+			t.Errorf("told, the latest first (-want +got):\n%s", d)
 		}
 	})
 	t.Run("of_many_replicas_is_one_incident", func(t *testing.T) {
@@ -207,7 +232,7 @@ func TestWhatCannotBeUsed(t *testing.T) {
 
 // slow is a store whose backlog takes its time.
 type slow struct {
-	exportops.AlertStore
+	alerting.Store
 	clock *testworld.Clock
 	takes time.Duration
 	reads int
@@ -233,7 +258,7 @@ func TestABacklogIsReadForAHundredthOfTheTime(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := testworld.New(t, t.TempDir())
 			s := watcher(w, "overdue-files", "stored-files", "quarantined-files", "stuck-exports", "missing-files", "archive-faults")
-			store := &slow{AlertStore: w.Store, clock: w.Clock, takes: c.takes}
+			store := &slow{Store: w.Store, clock: w.Clock, takes: c.takes}
 			s.Store = store
 			for range 60 {
 				before := w.Clock.Now()
@@ -248,7 +273,7 @@ func TestABacklogIsReadForAHundredthOfTheTime(t *testing.T) {
 	t.Run("and_so_is_one_that_fails", func(t *testing.T) {
 		w := testworld.New(t, t.TempDir())
 		s := watcher(w, "missing-files")
-		store := &slow{AlertStore: w.Store, clock: w.Clock, takes: 15 * time.Second, err: errors.New("it took too long")}
+		store := &slow{Store: w.Store, clock: w.Clock, takes: 15 * time.Second, err: errors.New("it took too long")}
 		s.Store = store
 		for range 5 {
 			if err := s.Evaluate(t.Context()); err == nil || !strings.Contains(err.Error(), "rule missing-files: it took too long") {

@@ -156,7 +156,7 @@ func (s *Service) digest(ctx context.Context, every exportops.SummaryEvery, span
 		return d, err
 	}
 	d.Errors = sum.ErrorDistribution
-	if err := s.cleanups(ctx, &d); err != nil {
+	if err := s.cleaned(ctx, &d); err != nil {
 		return d, err
 	}
 	open, err := s.Store.OpenIncidents(ctx)
@@ -168,8 +168,8 @@ func (s *Service) digest(ctx context.Context, every exportops.SummaryEvery, span
 	return d, err
 }
 
-// cleanups adds up what the cleanups that ended in the period did.
-func (s *Service) cleanups(ctx context.Context, d *Digest) error {
+// cleaned adds up what the cleanups that ended in the period did.
+func (s *Service) cleaned(ctx context.Context, d *Digest) error {
 	for _, job := range []exportops.Job{exportops.FileCleanup, exportops.LogCleanup} {
 		runs, err := s.runsOf(ctx, job, d.Span)
 		if err != nil {

@@ -46,6 +46,9 @@ type App struct {
 	Sender  *notify.Sender
 	Jobs    scheduler.Jobs
 
+	Channels  map[string]exportops.Channel // by name
+	Audiences []exportops.Audience         // what each wants to hear
+
 	config   config.Config
 	engine   scheduler.DB
 	events   *eventlog.Log
@@ -78,6 +81,16 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 			Kind: exportops.KindInvalid, Field: "EXPORTOPS_RESTORED_FROM", Message: "it lies ahead of this machine's clock",
 			Hint: "give the time when the backup was made",
 		}
+	}
+	if a.Channels, a.Audiences, err = channels(c); err != nil {
+		return nil, err
+	}
+	beats, err := heartbeats(c, a.log)
+	if err != nil {
+		return nil, err
+	}
+	if beats != nil {
+		a.undo = append(a.undo, beats.Close)
 	}
 	a.events, err = eventlog.New(o.Events, eventlog.Options{
 		UserIDs: eventlog.UserIDs(c.LogUserIDs), Key: []byte(c.LogUserKey.Reveal()), Clock: a.now,
@@ -127,23 +140,23 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Metrics = metrics.New(a.Store, metrics.Options{
 		Events: events, Now: func() exportops.Time { return exportops.At(a.now()) }, Retention: c.LogRetention,
 	})
-	told, audiences, err := channels(c)
-	if err != nil {
-		return nil, err
-	}
-	a.Sender = notify.NewSender(notify.SenderOptions{Outbox: a.Store, Channels: told, Now: a.now, Log: a.log})
+	a.Sender = notify.NewSender(notify.SenderOptions{Outbox: a.Store, Channels: a.Channels, Now: a.now, Log: a.log})
 	a.Alerts = alerting.New(alerting.Options{
 		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: events, Rules: AlertRules(c), Now: a.now,
 		Database: a.Store.Ready, Storage: a.storage,
-		Audiences: audiences, Reminder: c.AlertReminder, Wake: a.Sender.Wake,
+		Audiences: a.Audiences, Reminder: c.AlertReminder, Wake: a.Sender.Wake,
 	})
-	a.Jobs = a.traces.Runner(jobs.New(jobs.Options{
+	work := jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: events, Now: a.now,
 		LogRetention: c.LogRetention, Policy: c.Policy, Archives: archives, Alerts: a.Alerts, Database: planName(a.Store, c),
 		RestoredFrom: c.RestoredFrom,
-	}))
+	}
+	if beats != nil { // not of a type of its own, or none would not be nil
+		work.Heartbeats = beats
+	}
+	a.Jobs = a.traces.Runner(jobs.New(work))
 	if a.shown != nil {
-		a.shown.Watch(telemetry.Sources{Figures: a.Metrics, Store: a.Store, Log: a.log, Now: a.now})
+		a.shown.Watch(telemetry.Sources{Figures: a.Metrics, Alerts: a.Alerts, Store: a.Store, Log: a.log, Now: a.now})
 	}
 	return a, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -57,6 +58,13 @@ type Config struct {
 
 	LogUserIDs UserIDs
 	LogUserKey Secret
+
+	// Channels are those of the settings file. Heartbeats are the addresses that are
+	// pinged when a job runs.
+	Channels   []Channel
+	Heartbeats map[exportops.Job]Secret
+	// PrivateTargets are networks that both may reach although they are not public.
+	PrivateTargets []netip.Prefix
 }
 
 // Rotated is a secret with the one before it, which is accepted too while it
@@ -164,6 +172,10 @@ func (s Settings) ParseBeside(policy *exportops.Policy) (Config, error) {
 		keep(invalid("EXPORTOPS_LOG_USER_KEY", "hashing user ids needs a key of at least "+strconv.Itoa(MinSecret)+" characters",
 			"make one with: openssl rand -hex 32"))
 	}
+	c.PrivateTargets, err = privateTargets(s.AllowPrivateTargets)
+	keep(err)
+	c.Heartbeats, err = s.heartbeats()
+	keep(err)
 	return c, errors.Join(errs...)
 }
 

@@ -24,6 +24,8 @@ type File struct {
 	// Rules are the alert rules that hold by the section alerts; nil where there is
 	// none.
 	Rules []exportops.AlertRule
+	// Channels are told of incidents, or sent summaries.
+	Channels []Channel
 }
 
 // ReadFile reads a settings file. With an empty path it reads DefaultFile, and
@@ -64,41 +66,34 @@ func parseFile(path, text string) (File, error) {
 		return File{}, invalid(path, "it is not a list of settings", "write one key: value a line")
 	}
 	known := keys()
-	values := map[string]string{}
-	var policy *exportops.Policy
-	var rules []exportops.AlertRule
-	var section, alerts bool
+	f := File{Values: map[string]string{}}
+	// Sections hold more than one value, and are read here alone.
+	sections := map[string]func(*yaml.Node) error{
+		policyKey:   func(n *yaml.Node) (err error) { f.Policy, err = readPolicy(path, n); return err },
+		alertsKey:   func(n *yaml.Node) (err error) { f.Rules, err = readRules(path, n); return err },
+		channelsKey: func(n *yaml.Node) (err error) { f.Channels, err = readChannels(path, n); return err },
+	}
+	seen := map[string]bool{}
 	var errs []error
 	for i := 0; i+1 < len(top.Content); i += 2 {
-		key, value := top.Content[i], top.Content[i+1]
-		at := fmt.Sprintf("%s:%d", path, key.Line)
-		_, twice := values[key.Value]
+		key, value := top.Content[i].Value, top.Content[i+1]
+		at := fmt.Sprintf("%s:%d", path, top.Content[i].Line)
+		read := sections[key]
 		switch {
-		case key.Value == policyKey && section:
-			errs = append(errs, invalid(at, "retention is set twice", "keep one of them"))
-		case key.Value == policyKey:
-			section = true
-			var err error
-			policy, err = readPolicy(path, value)
-			errs = append(errs, err)
-		case key.Value == alertsKey && alerts:
-			errs = append(errs, invalid(at, "alerts is set twice", "keep one of them"))
-		case key.Value == alertsKey:
-			alerts = true
-			var err error
-			rules, err = readRules(path, value)
-			errs = append(errs, err)
-		case known[key.Value] == "":
-			errs = append(errs, unknownKey(at, key.Value, known))
-		case twice:
-			errs = append(errs, invalid(at, key.Value+" is set twice", "keep one of them"))
+		case read == nil && known[key] == "":
+			errs = append(errs, unknownKey(at, key, known))
+		case seen[key]:
+			errs = append(errs, invalid(at, key+" is set twice", "keep one of them"))
+		case read != nil:
+			errs = append(errs, read(value))
 		case value.Kind != yaml.ScalarNode:
-			errs = append(errs, invalid(at, key.Value+" holds more than one value", "write "+key.Value+": value"))
+			errs = append(errs, invalid(at, key+" holds more than one value", "write "+key+": value"))
 		case value.Tag != "!!null":
-			values[key.Value] = value.Value
+			f.Values[key] = value.Value
 		}
+		seen[key] = true
 	}
-	return File{Values: values, Policy: policy, Rules: rules}, errors.Join(errs...)
+	return f, errors.Join(errs...)
 }
 
 func unknownKey(at, key string, known map[string]string) error {

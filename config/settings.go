@@ -41,7 +41,13 @@ type Settings struct {
 
 	AlertInterval string `name:"alert-interval" env:"EXPORTOPS_ALERT_INTERVAL" default:"1m" placeholder:"DURATION" group:"settings" help:"how often serve holds the alert rules against the figures, besides after each aggregation; off for never (${default})"`
 
-	AlertReminder string `name:"alert-reminder" env:"EXPORTOPS_ALERT_REMINDER" default:"4h" placeholder:"DURATION" group:"settings" help:"how long after the last word channels are reminded of what still fires, unless somebody looks; off for never (${default})"`
+	AlertReminder       string `name:"alert-reminder" env:"EXPORTOPS_ALERT_REMINDER" default:"4h" placeholder:"DURATION" group:"settings" help:"how long after the last word channels are reminded of what still fires, unless somebody looks; off for never (${default})"`
+	AllowPrivateTargets string `name:"allow-private-targets" env:"EXPORTOPS_ALLOW_PRIVATE_TARGETS" placeholder:"NETWORKS" group:"settings" help:"networks that channels and heartbeats may reach although they are not public, such as 10.1.0.0/16,127.0.0.1"`
+
+	HeartbeatMetrics   Secret `name:"heartbeat-metrics" env:"EXPORTOPS_HEARTBEAT_METRICS" placeholder:"URL" group:"secrets" help:"pinged when metrics-aggregate begins and ends, as Healthchecks and Cronitor take it"`
+	HeartbeatFiles     Secret `name:"heartbeat-files" env:"EXPORTOPS_HEARTBEAT_FILES" placeholder:"URL" group:"secrets" help:"the same for file-cleanup"`
+	HeartbeatLogs      Secret `name:"heartbeat-logs" env:"EXPORTOPS_HEARTBEAT_LOGS" placeholder:"URL" group:"secrets" help:"the same for log-cleanup"`
+	HeartbeatReconcile Secret `name:"heartbeat-reconcile" env:"EXPORTOPS_HEARTBEAT_RECONCILE" placeholder:"URL" group:"secrets" help:"the same for reconcile"`
 
 	Addr string `name:"addr" env:"EXPORTOPS_ADDR" default:"127.0.0.1:8080" placeholder:"HOST:PORT" group:"settings" help:"where serve listens (${default})"`
 

@@ -42,7 +42,7 @@ func shown(t *testing.T) []string {
 		}
 	}
 	// These are there when there is something to tell.
-	return append(names, "exportops_alerts", "exportops_last_run_timestamp_seconds", "exportops_last_success_timestamp_seconds",
+	return append(names, "exportops_alerts", "exportops_notifications", "exportops_last_run_timestamp_seconds", "exportops_last_success_timestamp_seconds",
 		"exportops_last_run_duration_seconds", "exportops_last_run_state")
 }
 

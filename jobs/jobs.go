@@ -46,6 +46,9 @@ type Options struct {
 		Evaluate(ctx context.Context) error
 	}
 
+	// Heartbeats, where set, are told of the runs that this process holds.
+	Heartbeats Heartbeats
+
 	// Database names the database in plans: one is applied where it was made.
 	Database string
 

@@ -22,6 +22,7 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	how exportops.Beginning, deadline time.Time,
 ) (Answer, error) {
 	answer := Answer{Run: run, Beginning: how}
+	r.began(run)
 	var err error
 	if how == exportops.TookOver {
 		if answer.Result, err = resultOf(run); err != nil {
@@ -62,10 +63,14 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	finished, finishErr := r.Store.FinishRun(record, cp, state, message)
 	if finishErr != nil {
 		// Whoever took it over, or will, says how it ended.
+		if !errors.Is(finishErr, exportops.ErrFenced) {
+			r.unrecorded(run, answer.Result, finishErr)
+		}
 		return answer, errors.Join(err, fmt.Errorf("record the end of run %s: %w", run.ID, finishErr))
 	}
 	answer.Run, answer.Failure = finished, failure
 	r.announce(end, said)
+	r.ended(finished, answer.Result)
 	return answer, err
 }
 
@@ -76,6 +81,7 @@ func (r *Runner) giveUp(ctx context.Context, answer Answer, fence exportops.Fenc
 	run, endErr := r.Store.FinishRun(ctx, cp, exportops.RunFailed, sentence(err))
 	if endErr == nil {
 		answer.Run = run
+		r.ended(run, answer.Result)
 	}
 	return answer, errors.Join(err, endErr)
 }

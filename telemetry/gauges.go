@@ -26,7 +26,7 @@ var (
 	liveBytes   = gauge("live_bytes", "Size of the files of completed exports.")
 	expiring    = gauge("expiring_files", "Files that expire within the next 24 hours.")
 	quarantined = gauge("quarantined_deletions", "Files that were given up on after five failed runs.")
-	stuck       = gauge("stuck_exports", "Exports that have been in progress for longer than two hours.")
+	stuck       = gauge("stuck_exports", "Exports that have been in progress for longer than the rule about them allows.")
 	missing     = gauge("missing_files", "Live exports whose file is not there.")
 
 	lastRun      = gauge("last_run_timestamp_seconds", "When the latest run of a job ended, however it ended.", "job_name")
@@ -36,15 +36,13 @@ var (
 	activeRuns   = gauge("active_runs", "Runs of a job that are under way.", "job_name")
 
 	openAlerts = gauge("alerts", "Incidents that are not over.", "rule", "severity", "state")
+	untold     = gauge("notifications", "Messages that a channel has not got: pending ones, and dead ones, which were given up on.", "channel", "state")
 )
 
 var windows = []struct {
 	name string
 	last time.Duration
 }{{"1h", time.Hour}, {"24h", 24 * time.Hour}}
-
-// stuckAfter is that of the default rule stuck-exports.
-const stuckAfter = 2 * time.Hour
 
 func (s *state) exports(ctx context.Context, out put) error {
 	for _, w := range windows {
@@ -67,7 +65,7 @@ func (s *state) exports(ctx context.Context, out put) error {
 
 func (s *state) files(ctx context.Context, out put) error {
 	now := s.Now()
-	b, err := s.Store.Backlog(ctx, exportops.BacklogSpan{Now: exportops.At(now), Stuck: exportops.At(now.Add(-stuckAfter))})
+	b, err := s.Alerts.Backlog(ctx)
 	if err != nil {
 		return err
 	}
@@ -149,5 +147,10 @@ func (s *state) alerts(ctx context.Context, out put) error {
 	for k, n := range counts {
 		out(openAlerts, float64(n), k.rule, k.severity, k.state)
 	}
-	return nil
+	channels, err := s.Store.NotificationBacklog(ctx, exportops.At(s.Now()))
+	for _, c := range channels {
+		out(untold, float64(c.Pending), c.Channel, string(exportops.NotificationPending))
+		out(untold, float64(c.Dead), c.Channel, string(exportops.NotificationDead))
+	}
+	return err
 }

@@ -18,9 +18,12 @@ type Sources struct {
 		// Waiting returns how many metrics wait to be stored by this process.
 		Waiting() int
 	}
+	Alerts interface {
+		Backlog(ctx context.Context) (exportops.Backlog, error)
+	}
 	Store interface {
 		OpenIncidents(ctx context.Context) ([]exportops.Incident, error)
-		Backlog(ctx context.Context, b exportops.BacklogSpan) (exportops.Backlog, error)
+		NotificationBacklog(ctx context.Context, late exportops.Time) ([]exportops.ChannelBacklog, error)
 		Runs(ctx context.Context, f exportops.RunFilter) ([]exportops.Run, string, error)
 		ActiveRuns(ctx context.Context) ([]exportops.Run, error)
 		// Expiring returns how many files of completed exports expire in the span.

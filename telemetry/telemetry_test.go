@@ -163,11 +163,12 @@ func (s *source) OpenIncidents(context.Context) ([]exportops.Incident, error) {
 	return []exportops.Incident{i, i, j}, nil
 }
 
-func (s *source) Backlog(_ context.Context, b exportops.BacklogSpan) (exportops.Backlog, error) {
+func (s *source) NotificationBacklog(context.Context, exportops.Time) ([]exportops.ChannelBacklog, error) {
+	return []exportops.ChannelBacklog{{Channel: "ops", Pending: 5, Late: 4, Dead: 3}}, nil
+}
+
+func (s *source) Backlog(context.Context) (exportops.Backlog, error) {
 	s.asked++
-	if b.Now.Sub(b.Stuck.Time) != 2*time.Hour {
-		return exportops.Backlog{}, errors.New("it asks for others")
-	}
 	early := exportops.At(noon.Add(-time.Hour))
 	return exportops.Backlog{OldestOverdue: &early, Quarantined: 1, Stuck: 2, Missing: 3, StoredBytes: 4}, s.err
 }
@@ -196,7 +197,7 @@ func (s *source) Expiring(_ context.Context, span exportops.Span) (int64, error)
 
 func watched(s *source, log io.Writer, now *time.Time) *telemetry.Metrics {
 	m := telemetry.NewMetrics(exportops.NoEvents{}, "")
-	m.Watch(telemetry.Sources{Figures: s, Store: s, Log: slog.New(slog.NewTextHandler(log, nil)), Now: func() time.Time { return *now }})
+	m.Watch(telemetry.Sources{Figures: s, Alerts: s, Store: s, Log: slog.New(slog.NewTextHandler(log, nil)), Now: func() time.Time { return *now }})
 	return m
 }
 
@@ -229,6 +230,8 @@ func TestGaugesAreReadFromTheDatabase(t *testing.T) {
 		{"active_runs", "log-cleanup", 0},
 		{"alerts", "volume capacity firing", 2},
 		{"alerts", "volume capacity pending", 1},
+		{"notifications", "ops pending", 5},
+		{"notifications", "ops dead", 3},
 		{"ingest_waiting", "", 7},
 		{"state_errors_total", "files", 0},
 	} {

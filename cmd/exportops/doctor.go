@@ -66,6 +66,8 @@ func (*doctorCmd) Run(e *env) error {
 		d.restored(cfg)
 		d.secrets(cfg)
 		d.archive(cfg)
+		d.channels(cfg)
+		d.heartbeats(cfg)
 		if store := d.database(cfg); store != nil {
 			d.table(cfg, store)
 			d.locations(cfg, store)

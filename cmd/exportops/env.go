@@ -42,6 +42,7 @@ func (e *env) config() (config.Config, error) {
 	if err = errors.Join(e.fileErr, err); err != nil {
 		return c, &usageError{err}
 	}
+	c.Channels = e.file.Channels
 	return c, nil
 }
 

@@ -44,7 +44,7 @@ type cli struct {
 	Deletions deletionsCmd `cmd:"" help:"Show the ledger: what was deleted, when, why and by which run."`
 	Alerts    alertsCmd    `cmd:"" help:"List alerts, acknowledge and silence them."`
 	Slo       sloCmd       `cmd:"" name:"slo" help:"Show how the objectives are kept, and what is left of their budgets."`
-	Notify    notifyCmd    `cmd:"" help:"Show what channels are told, and send it."`
+	Notify    notifyCmd    `cmd:"" help:"Show channels and what they are told, test them, and send what is due."`
 	Retention retentionCmd `cmd:"" help:"Show what the retention policy says about exports."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare the files in storage with the rows that name them."`
 	Import    importCmd    `cmd:"" help:"Read export logs or export_metric events from a file."`

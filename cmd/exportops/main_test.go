@@ -36,6 +36,7 @@ func TestCommands(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"receiver": receiver,
 			"sql":      sqlCommand,
 			"jsonhas":  jsonHas,
 			"same":     same,

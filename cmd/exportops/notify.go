@@ -12,6 +12,9 @@ import (
 )
 
 type notifyCmd struct {
+	Channels notifyChannelsCmd `cmd:"" help:"List the channels, with what each is told."`
+	Test     notifyTestCmd     `cmd:"" help:"Send a test message by a channel now."`
+
 	Ls    notifyLsCmd    `cmd:"" name:"ls" help:"List what channels were told, or are to be told, newest first."`
 	Show  notifyShowCmd  `cmd:"" help:"Show one notification and its message."`
 	Retry notifyRetryCmd `cmd:"" help:"Have notifications that were given up on sent again."`

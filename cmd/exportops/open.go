@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/exportops/exportops/app"
@@ -20,7 +21,8 @@ func (e *env) open() (*app.App, error) {
 	if e.stderr.terminal() {
 		events = io.Discard
 	}
-	return app.New(e.ctx, c, app.Options{Events: events, Now: time.Now})
+	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return app.New(e.ctx, c, app.Options{Events: events, Log: log, Now: time.Now})
 }
 
 // with opens the program, calls fn and closes it.
