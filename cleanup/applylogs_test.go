@@ -215,14 +215,18 @@ func TestAPlanDeletesNothingElse(t *testing.T) {
 		plan := planLogs(outer, a.logRunner(archived, &steps{left: -1}))
 		listed := rowsOf(outer, plan)
 		saw, seenFiles := decisive(w), w.Keys()
-		next := 100
+		held, next := map[string]bool{}, 100
 		happen := func() {
 			n := rapid.IntRange(0, rows-1).Draw(t, "to")
 			switch what := rapid.SampledFrom(happenings).Draw(t, "happens"); what {
 			case "hold":
-				// A hold that comes too late is refused.
-				if _, err := w.Store.PlaceHold(t.Context(), holdOn(id(n)), w.Locator); err != nil && !exportops.IsKind(err, exportops.KindConflict) {
+				// One that comes too late is refused, and so is one on what is gone.
+				_, err := w.Store.PlaceHold(t.Context(), holdOn(id(n)), w.Locator)
+				if err != nil && !exportops.IsKind(err, exportops.KindConflict) && !exportops.IsKind(err, exportops.KindNotFound) {
 					t.Fatalf("place a hold: %v", err)
+				}
+				for _, row := range w.Strings(`SELECT id FROM export_logs WHERE export_id = '` + id(n) + `'`) {
+					held[row] = held[row] || err == nil
 				}
 			case "metric":
 				_, err := w.Store.RecordMetrics(t.Context(), []exportops.Metric{{
@@ -270,6 +274,9 @@ func TestAPlanDeletesNothingElse(t *testing.T) {
 				_, there := after[id]
 				if !there && !taken[id] && (!listed[id] || saw[id] != was) {
 					t.Fatalf("row %s is gone: listed %v, it was %s, and the plan saw %s", id, listed[id], was, saw[id])
+				}
+				if !there && !taken[id] && held[id] {
+					t.Fatalf("row %s is held, and gone", id)
 				}
 			}
 		}
