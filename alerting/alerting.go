@@ -64,14 +64,14 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		s.unreachable(ctx, now)
 		return err
 	}
-	if err := s.reachable(ctx); err != nil {
-		return err
-	}
 	known := map[[2]string]*exportops.Incident{}
 	for n := range open {
 		known[[2]string{open[n].Rule, open[n].Subject}] = &open[n]
 	}
 	look := &look{Service: s, now: now}
+	if err := look.reachable(ctx); err != nil {
+		return err
+	}
 	var errs []error
 	for _, r := range s.Rules {
 		figures, err := look.read(ctx, r)

@@ -49,7 +49,8 @@ func (s *Service) unreachable(ctx context.Context, now exportops.Time) {
 // reachable keeps, now that there is a database again, the incident of its outage,
 // as it began; the next evaluation ends it. Other processes went through the same
 // outage: the first one keeps it. An outage shorter than the rule asks is forgotten.
-func (s *Service) reachable(ctx context.Context) error {
+func (l *look) reachable(ctx context.Context) error {
+	s := l.Service
 	s.outage.mu.Lock()
 	i, events := s.outage.incident, s.outage.events
 	s.outage.mu.Unlock()
@@ -63,7 +64,7 @@ func (s *Service) reachable(ctx context.Context) error {
 		}
 		kept := len(latest) == 1 && (latest[0].ResolvedAt == nil || !latest[0].ResolvedAt.Before(i.StartedAt.Time))
 		if !kept {
-			if err := s.save(ctx, *i, events); err != nil {
+			if err := l.save(ctx, *i, events); err != nil {
 				return err
 			}
 		}
