@@ -139,6 +139,7 @@ func post(t *testing.T, how notify.MailTLS, change ...func(*smtp.Server)) (*mail
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+		_ = l.Close() // where it was told to stop before it had begun
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}

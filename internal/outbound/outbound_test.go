@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/exportops/exportops/internal/outbound"
 )
 
@@ -56,6 +58,22 @@ func TestHosts(t *testing.T) {
 			t.Errorf("%q: %v", host, err)
 		}
 	}
+}
+
+// An address is the same however it is written.
+func TestIPv4WithinIPv6(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		four := netip.AddrFrom4([4]byte(rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "address")))
+		b := four.As4()
+		translated := netip.AddrFrom16([16]byte{1: 0x64, 2: 0xff, 3: 0x9b, 12: b[0], 13: b[1], 14: b[2], 15: b[3]})
+		g := allowing("10.1.0.0/16")
+		refused := g.CheckHost(four.String()) != nil
+		for _, same := range []string{"::ffff:" + four.String(), translated.String()} {
+			if (g.CheckHost(same) != nil) != refused {
+				t.Fatalf("%s is refused: %v, %s is not the same", four, refused, same)
+			}
+		}
+	})
 }
 
 func TestAllowedNetworks(t *testing.T) {
