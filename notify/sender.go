@@ -1,7 +1,3 @@
-// Package notify tells people: it sends what is in the outbox to the channels that
-// are configured.
-//
-//	alerting ─▶ outbox ─▶ Sender: claim ─▶ Channel.Send ─▶ settle: delivered, later, dead
 package notify
 
 import (
