@@ -19,6 +19,13 @@ func (r *logRun) deleteLone(ctx context.Context) (bool, error) {
 			return true, nil
 		}
 	}
+	if sel.UserID != "" && !r.rolled {
+		// No row has asked for it, and there may be none. Of a user all has to go.
+		r.rolled = true
+		if err := r.sel.Roll(ctx); err != nil {
+			return false, fmt.Errorf("roll up the hours before: %w", err)
+		}
+	}
 	var next exportops.Cursor
 	for {
 		if r.ended(ctx, r.work) {
