@@ -2,9 +2,8 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
-
-	"github.com/PagerDuty/go-pagerduty"
 
 	"github.com/exportops/exportops"
 )
@@ -55,11 +54,31 @@ func (p *PagerDuty) Send(ctx context.Context, m exportops.Message) error {
 	return hopeless("PagerDuty wakes people, and is told of incidents alone")
 }
 
+// pagerDutyEvent is an event as its Events API v2 takes it.
+type pagerDutyEvent struct {
+	RoutingKey string           `json:"routing_key"`
+	Action     string           `json:"event_action"`
+	DedupKey   string           `json:"dedup_key"`
+	Client     string           `json:"client"`
+	Payload    pagerDutyPayload `json:"payload"`
+}
+
+type pagerDutyPayload struct {
+	Summary   string            `json:"summary"`
+	Source    string            `json:"source"`
+	Severity  string            `json:"severity"`
+	Timestamp exportops.Time    `json:"timestamp"`
+	Component string            `json:"component,omitempty"`
+	Group     string            `json:"group,omitempty"`
+	Class     string            `json:"class,omitempty"`
+	Details   map[string]string `json:"custom_details"`
+}
+
 func (p *PagerDuty) event(ctx context.Context, m exportops.Message, action, dedup string) error {
-	e := pagerduty.V2Event{
+	e := pagerDutyEvent{
 		RoutingKey: p.key, Action: action, DedupKey: dedup, Client: "exportops",
-		Payload: &pagerduty.V2Payload{
-			Summary: oneLine(m.Title, mostSummary), Source: "exportops", Severity: "info", Timestamp: m.At.String(),
+		Payload: pagerDutyPayload{
+			Summary: oneLine(m.Title, mostSummary), Source: "exportops", Severity: "info", Timestamp: m.At,
 			Details: map[string]string{"text": m.Text, "message": m.ID},
 		},
 	}
@@ -67,29 +86,11 @@ func (p *PagerDuty) event(ctx context.Context, m exportops.Message, action, dedu
 		e.Payload.Severity = pagerDutySeverity(i.Severity)
 		e.Payload.Component, e.Payload.Group, e.Payload.Class = i.Subject, i.Rule, string(i.Kind)
 	}
-	// The library keeps no more of an error than its text, and takes an answer that it
-	// cannot read for one: what happened is heard from the client below it.
-	c := &overheard{client: p.client}
-	api := pagerduty.NewClient("", pagerduty.WithV2EventsAPIEndpoint(p.endpoint))
-	api.HTTPClient = c
-	if _, err := api.ManageEventWithContext(ctx, &e); err != nil && !c.taken {
-		return attempted(c.err)
+	body, err := json.Marshal(e)
+	if err != nil {
+		return hopeless("the message cannot be written as JSON")
 	}
-	return nil
-}
-
-// overheard keeps how a request of a library ended.
-type overheard struct {
-	client *http.Client
-	taken  bool
-	err    error
-}
-
-// Do implements the client that the library works with.
-func (o *overheard) Do(req *http.Request) (*http.Response, error) {
-	res, err := o.client.Do(req) //nolint:gosec // of a guard, which decides where it may go
-	o.taken, o.err = err == nil, err
-	return res, err
+	return post(ctx, p.client, p.endpoint+"/v2/enqueue", body, nil)
 }
 
 // pagerDutySeverity is the severity in PagerDuty's words.

@@ -2,10 +2,9 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
-
-	"github.com/slack-go/slack"
-	"github.com/slack-go/slack/slackutilsx"
+	"strings"
 
 	"github.com/exportops/exportops"
 )
@@ -29,15 +28,33 @@ var _ exportops.Channel = (*Slack)(nil)
 // NewSlack returns a channel that posts to the webhook's URL by a client of a guard.
 func NewSlack(client *http.Client, url string) *Slack { return &Slack{client, url} }
 
+// slackMessage is what an incoming webhook takes.
+type slackMessage struct {
+	Text        string            `json:"text"`
+	Attachments []slackAttachment `json:"attachments"`
+}
+
+type slackAttachment struct {
+	Color    string `json:"color"`
+	Fallback string `json:"fallback"` // for notifications
+	Text     string `json:"text"`
+	Footer   string `json:"footer"`
+}
+
+// slackText takes from a text what Slack reads as a link, a mention or a name.
+var slackText = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
 // Send implements exportops.Channel.
 func (s *Slack) Send(ctx context.Context, m exportops.Message) error {
-	return attempted(slack.PostWebhookCustomHTTPContext(ctx, s.url, s.client, &slack.WebhookMessage{
-		Text: "*" + slackutilsx.EscapeMessage(oneLine(m.Title, mostTitle)) + "*",
-		Attachments: []slack.Attachment{{
-			Color: colour(m), Fallback: oneLine(m.Title, mostTitle),
-			Text: slackutilsx.EscapeMessage(cut(m.Text, mostText)), Footer: m.ID,
-		}},
-	}))
+	title := slackText.Replace(oneLine(m.Title, mostTitle))
+	body, err := json.Marshal(slackMessage{
+		Text:        "*" + title + "*",
+		Attachments: []slackAttachment{{Color: colour(m), Fallback: title, Text: slackText.Replace(cut(m.Text, mostText)), Footer: m.ID}},
+	})
+	if err != nil {
+		return hopeless("the message cannot be written as JSON")
+	}
+	return post(ctx, s.client, s.url, body, nil)
 }
 
 // colour is that of the bar beside a message.
