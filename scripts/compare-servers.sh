@@ -22,11 +22,10 @@ missing=()
 for tool in go psql awk curl; do
 	command -v "$tool" >/dev/null || missing+=("$tool")
 done
-[[ -x /usr/bin/time ]] || missing+=(time)
 (($#)) || set -- files logs archives
 [[ " $* " == *" files "* ]] && ! command -v rclone >/dev/null && missing+=(rclone)
 if ((${#missing[@]})); then
-	echo "please install: ${missing[*]} (Debian's packages postgresql-client, rclone, time)" >&2
+	echo "please install: ${missing[*]} (Debian's packages postgresql-client, rclone)" >&2
 	exit 1
 fi
 
@@ -35,6 +34,8 @@ for name in $(compgen -e | grep -E '^(EXPORT_|EXPORTOPS_DB|CRON_|DATABASE_URL|SU
 export CRON_SECRET=a-secret-of-the-comparison EXPORTOPS_SCHEDULER=off
 
 tmp=$(mktemp -d)
+# shellcheck source=scripts/measure.bash
+source scripts/measure.bash
 servers=${EXPORTOPS_TEST_POSTGRES%/*}
 run=compare_$$ bucket=compare-$$
 databases=() helpers=()
@@ -62,27 +63,7 @@ database() { # name, template
 }
 drop() { psql -qX "$EXPORTOPS_TEST_POSTGRES" -c "DROP DATABASE $1 WITH (FORCE)"; }
 
-# took runs a command and appends its milliseconds and its peak of memory in kB
-# to a file.
-took() {
-	local into=$1 began ended
-	shift
-	began=$(date +%s%N)
-	timeout "$limit" /usr/bin/time -o "$tmp/memory" -f %M "$@" >"$tmp/out" 2>&1 ||
-		{ cat "$tmp/out" >&2; echo "this failed: $*" >&2; exit 1; }
-	ended=$(date +%s%N)
-	echo "$(((ended - began) / 1000000)) $(tail -n 1 "$tmp/memory")" >>"$into"
-}
 said() { grep -q "$1" "$tmp/out" || { cat "$tmp/out" >&2; echo "it did not say $1" >&2; exit 1; }; }
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2 }'; }
-peak() { awk '$2 > most { most = $2 } END { printf "%.0f", most / 1024 }' "$1"; }
-
-table=()
-line() { # what, our file, what else, its file, target
-	table+=("$(awk -v what="$1" -v mine="$(median "$2")" -v name="$3" -v other="$(median "$4")" -v target="$5" -v mb="$(peak "$2")" 'BEGIN {
-		printf "%-44s %10.2f s  %-28s %9.2f s %7.2f  %-9s %5s MB", what, mine / 1000, name, other / 1000, mine / other, target, mb }')")
-}
-
 ours() { # database, arguments
 	DATABASE_URL=$servers/$1 EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint" "$tmp/exportops" "${@:2}"
 }
@@ -194,5 +175,4 @@ for what in "$@"; do
 	esac
 done
 
-printf '\n%-44s %12s  %-28s %11s %7s  %-9s %8s\n' "medians of $times" ours "beside" it ratio target memory
-printf '%s\n' "${table[@]}"
+show

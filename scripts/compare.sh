@@ -16,13 +16,14 @@ missing=()
 for tool in go sqlite3 find awk; do
 	command -v "$tool" >/dev/null || missing+=("$tool")
 done
-[[ -x /usr/bin/time ]] || missing+=(time)
 if ((${#missing[@]})); then
-	echo "please install: ${missing[*]} (Debian's packages sqlite3, findutils, time)" >&2
+	echo "please install: ${missing[*]} (Debian's packages sqlite3, findutils)" >&2
 	exit 1
 fi
 
 tmp=$(mktemp -d)
+# shellcheck source=scripts/measure.bash
+source scripts/measure.bash
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' INT TERM
 CGO_ENABLED=0 go build -trimpath -o "$tmp/exportops" ./cmd/exportops
@@ -37,35 +38,12 @@ ours() { # database, tree, arguments
 	(cd "$tmp" && ./exportops --database-url "sqlite://$db" --storage-url "file://$tree" "$@")
 }
 
-# took runs a command and appends its milliseconds and its peak of memory in kB
-# to a file.
-took() {
-	local into=$1 began ended
-	shift
-	sync -f "$tmp" # what was copied must not be written while this is measured
-	began=$(date +%s%N)
-	timeout "$limit" /usr/bin/time -o "$tmp/memory" -f %M "$@" >"$tmp/out" 2>&1 ||
-		{ cat "$tmp/out" >&2; echo "this failed: $*" >&2; exit 1; }
-	ended=$(date +%s%N)
-	echo "$(((ended - began) / 1000000)) $(tail -n 1 "$tmp/memory")" >>"$into"
-}
 job() { # file, database, tree, job
 	local into=$1 db=$2 tree=$3
 	shift 3
+	sync -f "$tmp" # what was copied must not be written while this is measured
 	took "$into" "$tmp/exportops" --database-url "sqlite://$db" --storage-url "file://$tree" run "$@"
 }
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int((NR + 2) / 2)]) / 2 }'; }
-peak() { awk '$2 > most { most = $2 } END { printf "%.0f", most / 1024 }' "$1"; }
-
-table=()
-line() { # what, our file, what else, its file, target
-	local mine other
-	mine=$(median "$2")
-	other=$(median "$4")
-	table+=("$(awk -v what="$1" -v mine="$mine" -v name="$3" -v other="$other" -v target="$5" -v mb="$(peak "$2")" 'BEGIN {
-		printf "%-44s %10.2f s  %-28s %9.2f s %7.2f  %-7s %5s MB", what, mine / 1000, name, other / 1000, mine / other, target, mb }')")
-}
-
 fill() { # database, what
 	ours "$1" "$tmp" migrate >/dev/null
 	sqlite3 -bail "$1" ".parameter init" ".parameter set @rows $3" ".parameter set @files $4" ".read $sql" >/dev/null
@@ -91,7 +69,10 @@ compare_files() {
 				job "$tmp/files.ours" "$tmp/now.db" "$tmp/tree.now" file-cleanup --force
 				grep -q "\"deleted_count\":$files," "$tmp/out" || { cat "$tmp/out" >&2; exit 1; }
 				;;
-			find) took "$tmp/files.find" find "$tmp/tree.now" -delete ;;
+			find)
+				sync -f "$tmp"
+				took "$tmp/files.find" find "$tmp/tree.now" -delete
+				;;
 			esac
 		done
 	done
@@ -117,6 +98,7 @@ compare_logs() {
 		grep -q "\"deleted_count\":$rows," "$tmp/out" || { cat "$tmp/out" >&2; exit 1; }
 		rm -f "$tmp"/now.db*
 		cp "$tmp/seen.db" "$tmp/now.db"
+		sync -f "$tmp"
 		took "$tmp/logs.bare" sqlite3 -bail "$tmp/now.db" "$bare"
 		rm -f "$tmp"/now.db*
 	done
@@ -140,5 +122,4 @@ for what in "$@"; do
 	esac
 done
 
-printf '\n%-44s %12s  %-28s %11s %7s  %-7s %8s\n' "medians of $times" ours "beside" it ratio target memory
-printf '%s\n' "${table[@]}"
+show
