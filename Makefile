@@ -29,7 +29,7 @@ build: ## build ./bin/exportops, one static binary
 demo: build ## the whole life of an export on this machine (ARGS="..." goes to it)
 	./bin/exportops demo $(ARGS)
 
-test: tools ## every test with the race detector; installs what it needs beside Go
+test: tools ## every test, under the race detector; installs what it needs beside Go
 	scripts/setup
 	scripts/servers $(SERVERS) -- scripts/test $(BACKENDS)
 
