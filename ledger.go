@@ -53,10 +53,7 @@ func DeletionPage(ctx context.Context, r DeletionReader, f DeletionFilter, curso
 			return nil, "", Invalid("cursor", "%s is not a cursor of this list", quoteShort(cursor))
 		}
 	}
-	if f.Limit <= 0 {
-		f.Limit = DefaultPage
-	}
-	f.Limit = min(f.Limit, MaxPage)
+	f.Limit = PageSize(f.Limit)
 	list, err := r.Deletions(ctx, f)
 	if err != nil {
 		return nil, "", err

@@ -94,12 +94,10 @@ func (s *Store) Incident(ctx context.Context, id string) (exportops.Incident, er
 
 // Incidents implements exportops.AlertStore.
 func (s *Store) Incidents(ctx context.Context, f exportops.IncidentFilter) ([]exportops.Incident, string, error) {
-	limit, before := pageSize(f.Limit), int64(1)<<62
-	if f.Before != "" {
-		var err error
-		if before, err = strconv.ParseInt(f.Before, 10, 64); err != nil {
-			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", f.Before)
-		}
+	limit := exportops.PageSize(f.Limit)
+	before, err := exportops.PageBefore(f.Before)
+	if err != nil {
+		return nil, "", err
 	}
 	all, last, err := s.incidents(ctx, "list incidents", `WHERE i.seq < $1 AND ($2 = '' OR i.rule = $2)
 		AND (NOT $3 OR i.state <> 'resolved') AND (NOT $4 OR i.fired_at IS NOT NULL) ORDER BY i.seq DESC LIMIT $5`,

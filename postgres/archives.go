@@ -232,7 +232,7 @@ func (s *Store) Archive(ctx context.Context, id int64) (a exportops.Archive, err
 
 // Archives implements exportops.ArchiveStore.
 func (s *Store) Archives(ctx context.Context, f exportops.ArchiveFilter) (all []exportops.Archive, err error) {
-	where, args := []string{"true"}, []any{pageSize(f.Limit)}
+	where, args := []string{"true"}, []any{exportops.PageSize(f.Limit)}
 	if f.State != "" {
 		args = append(args, string(f.State))
 		where = append(where, fmt.Sprintf("a.state = $%d", len(args)))

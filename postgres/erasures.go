@@ -85,11 +85,10 @@ func (s *Store) RecordErasure(ctx context.Context, c exportops.Checkpoint, e exp
 
 // Erasures implements exportops.ErasureStore.
 func (s *Store) Erasures(ctx context.Context, cursor string, limit int) (page []exportops.Erasure, next string, err error) {
-	size, before := pageSize(limit), int64(1)<<62
-	if cursor != "" {
-		if before, err = strconv.ParseInt(cursor, 10, 64); err != nil {
-			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", cursor)
-		}
+	size := exportops.PageSize(limit)
+	before, err := exportops.PageBefore(cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	err = s.reading(ctx, func(tx pgx.Tx) error {
 		page, next = nil, ""

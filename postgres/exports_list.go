@@ -14,7 +14,7 @@ import (
 
 // Exports implements exportops.ExportStore.
 func (s *Store) Exports(ctx context.Context, f exportops.ExportFilter) (page []exportops.Export, next string, err error) {
-	limit := pageSize(f.Limit)
+	limit := exportops.PageSize(f.Limit)
 	query, args, err := listExports(f)
 	if err != nil {
 		return nil, "", err

@@ -152,7 +152,7 @@ func (s *Store) LastHold(ctx context.Context) (id int64, err error) {
 
 // Holds implements exportops.HoldStore.
 func (s *Store) Holds(ctx context.Context, f exportops.HoldFilter) (all []exportops.Hold, err error) {
-	where, args := `true`, []any{pageSize(f.Limit)}
+	where, args := `true`, []any{exportops.PageSize(f.Limit)}
 	and := func(cond string, v any) {
 		args = append(args, v)
 		where += fmt.Sprintf(` AND `+cond, len(args))

@@ -76,7 +76,7 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	args = append(args, pageSize(f.Limit))
+	args = append(args, exportops.PageSize(f.Limit))
 	return query + fmt.Sprintf(` ORDER BY %s DESC LIMIT $%d`, id, len(args)), args
 }
 

@@ -101,12 +101,10 @@ func (s *Store) Notification(ctx context.Context, id string) (exportops.Notifica
 
 // Notifications implements exportops.NotificationStore.
 func (s *Store) Notifications(ctx context.Context, f exportops.NotificationFilter) ([]exportops.Notification, string, error) {
-	limit, before := pageSize(f.Limit), int64(1)<<62
-	if f.Before != "" {
-		var err error
-		if before, err = strconv.ParseInt(f.Before, 10, 64); err != nil {
-			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", f.Before)
-		}
+	limit := exportops.PageSize(f.Limit)
+	before, err := exportops.PageBefore(f.Before)
+	if err != nil {
+		return nil, "", err
 	}
 	all, last, err := s.notifications(ctx, "list notifications", `WHERE n.seq < $1 AND ($2 = '' OR n.state = $2)
 		AND ($3 = '' OR n.channel = $3) ORDER BY n.seq DESC LIMIT $4`, before, string(f.State), f.Channel, limit)

@@ -49,7 +49,7 @@ func (f *filter) page(query, order string, limit int) (string, []any) {
 // UnknownFiles implements exportops.ReconcileReader.
 func (s *Store) UnknownFiles(ctx context.Context, f exportops.UnknownFilter) (out []exportops.UnknownFile, err error) {
 	var q filter
-	limit := pageSize(f.Limit)
+	limit := exportops.PageSize(f.Limit)
 	if f.Keys != nil {
 		limit = max(len(f.Keys), 1)
 	}
@@ -84,7 +84,7 @@ func scanUnknown(row pgx.CollectableRow) (u exportops.UnknownFile, err error) {
 // MissingFiles implements exportops.ReconcileReader.
 func (s *Store) MissingFiles(ctx context.Context, f exportops.MissingFilter) (out []exportops.MissingFile, err error) {
 	var q filter
-	limit := pageSize(f.Limit)
+	limit := exportops.PageSize(f.Limit)
 	if f.ExportIDs != nil {
 		limit = max(len(f.ExportIDs), 1)
 	}

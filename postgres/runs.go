@@ -101,11 +101,10 @@ func (s *Store) Run(ctx context.Context, id string) (run exportops.Run, err erro
 
 // Runs implements exportops.RunStore.
 func (s *Store) Runs(ctx context.Context, f exportops.RunFilter) (page []exportops.Run, next string, err error) {
-	limit, before := pageSize(f.Limit), int64(1)<<62
-	if f.Cursor != "" {
-		if before, err = strconv.ParseInt(f.Cursor, 10, 64); err != nil {
-			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", f.Cursor)
-		}
+	limit := exportops.PageSize(f.Limit)
+	before, err := exportops.PageBefore(f.Cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	var found []runRow
 	err = s.reading(ctx, func(tx pgx.Tx) error {

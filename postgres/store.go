@@ -196,11 +196,3 @@ func (s *Store) role() string { return s.pool.Config().ConnConfig.User }
 // the table of the export logs, {downloaded} its downloaded_count or, in older
 // installs, 0, of a row e; for the others see learned.
 func (s *Store) sql(query string) string { return s.replacer.Replace(query) }
-
-// pageSize applies the default and the bound of a list's page.
-func pageSize(limit int) int {
-	if limit <= 0 {
-		return exportops.DefaultPage
-	}
-	return min(limit, exportops.MaxPage)
-}

@@ -93,12 +93,10 @@ func (s *Store) Incident(ctx context.Context, id string) (exportops.Incident, er
 
 // Incidents implements exportops.AlertStore.
 func (s *Store) Incidents(ctx context.Context, f exportops.IncidentFilter) ([]exportops.Incident, string, error) {
-	limit, before := pageSize(f.Limit), int64(1)<<62
-	if f.Before != "" {
-		var err error
-		if before, err = strconv.ParseInt(f.Before, 10, 64); err != nil {
-			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", f.Before)
-		}
+	limit := exportops.PageSize(f.Limit)
+	before, err := exportops.PageBefore(f.Before)
+	if err != nil {
+		return nil, "", err
 	}
 	all, last, err := incidentsOf(s.read.QueryContext(ctx, `SELECT `+incidentColumns+` FROM exportops_incidents
 		WHERE seq < ?1 AND (?2 = '' OR rule = ?2) AND (NOT ?3 OR state <> 'resolved') AND (NOT ?4 OR fired_at IS NOT NULL)

@@ -243,7 +243,7 @@ func (s *Store) Archives(ctx context.Context, f exportops.ArchiveFilter) ([]expo
 	if f.Before > 0 {
 		where, args = append(where, "a.id < ?"), append(args, f.Before)
 	}
-	all, err := archivesOf(ctx, s.read, `WHERE `+strings.Join(where, " AND ")+` ORDER BY a.id DESC LIMIT ?`, append(args, pageSize(f.Limit))...)
+	all, err := archivesOf(ctx, s.read, `WHERE `+strings.Join(where, " AND ")+` ORDER BY a.id DESC LIMIT ?`, append(args, exportops.PageSize(f.Limit))...)
 	return all, s.explain(err)
 }
 

@@ -158,7 +158,7 @@ func (s *Store) Holds(ctx context.Context, f exportops.HoldFilter) ([]exportops.
 		and(`id < ?`, f.Before)
 	}
 	all, err := holdsOf(s.read.QueryContext(ctx, `SELECT `+holdColumns+` FROM exportops_holds
-		WHERE `+strings.Join(where, ` AND `)+` ORDER BY id DESC LIMIT ?`, append(args, pageSize(f.Limit))...))
+		WHERE `+strings.Join(where, ` AND `)+` ORDER BY id DESC LIMIT ?`, append(args, exportops.PageSize(f.Limit))...))
 	if err != nil {
 		return nil, s.explain(fmt.Errorf("list holds: %w", err))
 	}

@@ -159,7 +159,7 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	return query + ` ORDER BY ` + id + ` DESC LIMIT ?`, append(args, pageSize(f.Limit))
+	return query + ` ORDER BY ` + id + ` DESC LIMIT ?`, append(args, exportops.PageSize(f.Limit))
 }
 
 // Deletions implements exportops.DeletionStore.

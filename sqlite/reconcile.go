@@ -30,7 +30,7 @@ func (s *Store) UnknownFiles(ctx context.Context, f exportops.UnknownFilter) ([]
 			where, args = append(where, cond), append(args, v)
 		}
 	}
-	limit := pageSize(f.Limit)
+	limit := exportops.PageSize(f.Limit)
 	if f.Keys != nil {
 		list, err := jsonList(f.Keys)
 		if err != nil {
@@ -76,7 +76,7 @@ func timeOf(s string) exportops.Time {
 // MissingFiles implements exportops.ReconcileReader.
 func (s *Store) MissingFiles(ctx context.Context, f exportops.MissingFilter) ([]exportops.MissingFile, error) {
 	where, args := []string{`export_id > ?`}, []any{f.After}
-	limit := pageSize(f.Limit)
+	limit := exportops.PageSize(f.Limit)
 	if f.ExportIDs != nil {
 		list, err := jsonList(f.ExportIDs)
 		if err != nil {

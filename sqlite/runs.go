@@ -231,11 +231,10 @@ func (s *Store) Run(ctx context.Context, id string) (exportops.Run, error) {
 
 // Runs implements exportops.RunStore.
 func (s *Store) Runs(ctx context.Context, f exportops.RunFilter) (page []exportops.Run, next string, err error) {
-	limit, before := pageSize(f.Limit), int64(1)<<62
-	if f.Cursor != "" {
-		if before, err = strconv.ParseInt(f.Cursor, 10, 64); err != nil {
-			return nil, "", exportops.Invalid("cursor", "%q is not a cursor of this list", f.Cursor)
-		}
+	limit := exportops.PageSize(f.Limit)
+	before, err := exportops.PageBefore(f.Cursor)
+	if err != nil {
+		return nil, "", err
 	}
 	rows, err := s.read.QueryContext(ctx, `
 		SELECT `+runColumns+` FROM exportops_runs
@@ -257,12 +256,4 @@ func (s *Store) Runs(ctx context.Context, f exportops.RunFilter) (page []exporto
 		page, last = append(page, r.Run), r.seq
 	}
 	return page, "", s.explain(rows.Err())
-}
-
-// pageSize applies the default and the bound of a list's page.
-func pageSize(limit int) int {
-	if limit <= 0 {
-		return exportops.DefaultPage
-	}
-	return min(limit, exportops.MaxPage)
 }
