@@ -28,7 +28,7 @@ func (s *Store) RestoreBeside(ctx context.Context, table string, rows []exportop
 	if table, err = s.besideName(table); err != nil {
 		return nil, err
 	}
-	list, err := json.Marshal(slices.Concat([]exportops.FoundRow{}, rows)) // null is no list
+	list, err := json.Marshal(rows)
 	if err != nil {
 		return nil, fmt.Errorf("restore log rows: %w", err)
 	}
@@ -40,7 +40,7 @@ func (s *Store) RestoreBeside(ctx context.Context, table string, rows []exportop
 			if err := inEpoch(ctx, tx, epoch); err != nil {
 				return err
 			}
-			if err := s.makeBeside(ctx, tx, table, now); err != nil {
+			if err := s.makeBeside(ctx, tx, table, now); err != nil || len(rows) == 0 {
 				return err
 			}
 			ids, err := putBeside(ctx, tx, table, string(list))

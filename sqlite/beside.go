@@ -123,7 +123,8 @@ func (s *Store) BesideTables(ctx context.Context) ([]exportops.BesideTable, erro
 func besideTables(ctx context.Context, q queryer) (all []exportops.BesideTable, err error) {
 	rows, err := q.QueryContext(ctx, `SELECT t.name, t.created_at,
 			coalesce((SELECT group_concat(c.name || ' ' || c.type, char(10)) FROM pragma_table_info(t.name) c), '')
-		FROM exportops_restored_tables t CROSS JOIN sqlite_schema s ON s.type = 'table' AND s.name = t.name COLLATE NOCASE ORDER BY t.name`)
+		FROM exportops_restored_tables t
+		WHERE EXISTS (SELECT 1 FROM sqlite_schema s WHERE +s.type = 'table' AND +s.name = t.name COLLATE NOCASE) ORDER BY t.name`)
 	if err != nil {
 		return nil, fmt.Errorf("look for restored tables: %w", err)
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -88,8 +89,10 @@ func putBeside(t *testing.T, f Fixture) {
 		AND e.created_at = r.created_at AND e.updated_at = r.updated_at AND r.archived_in = '2025/10.parquet'`); n != 2 {
 		t.Errorf("%d rows are what they were, want 2", n)
 	}
+	metric, err := json.Marshal(rows[0].Metric)
+	must(t, err)
 	if n := f.Count(t, `SELECT count(*) FROM old_rows r WHERE r.id = ? AND r.file_size = 12 AND r.file_url = 'a/b' AND r.error_message = 'it''s'
-		AND r.expires_at = ? AND CAST(r.config AS TEXT) LIKE '{"a"%' AND CAST(r.metric AS TEXT) LIKE '%"duration_ms":2000%'`, full.ID, noon.String()); n != 1 {
+		AND r.expires_at = ? AND CAST(r.config AS TEXT) = ? AND CAST(r.metric AS TEXT) = ?`, full.ID, noon.String(), rows[0].Config, string(metric)); n != 1 {
 		t.Errorf("%d rows have all that was given, want 1", n)
 	}
 	if n := f.Count(t, `SELECT count(*) FROM old_rows WHERE metric IS NULL AND file_url IS NULL AND id = ?`, bare.ID); n != 1 {
