@@ -13,12 +13,15 @@ import (
 	"github.com/exportops/exportops"
 )
 
+// withZone is timestamptz by the name that the server tells.
+const withZone = "timestamp with time zone"
+
 // besideColumns are those of a table beside the export logs. Texts of JSON stay as they
 // were archived.
 var besideColumns = []string{
-	"id uuid", "export_id uuid", "user_id uuid", "timestamp timestamp with time zone", "format text", "config json",
-	"conversation_count bigint", "file_size bigint", "status text", "file_url text", "expires_at timestamp with time zone",
-	"error_message text", "created_at timestamp with time zone", "updated_at timestamp with time zone", "downloaded_count bigint",
+	"id uuid", "export_id uuid", "user_id uuid", "timestamp " + withZone, "format text", "config json",
+	"conversation_count bigint", "file_size bigint", "status text", "file_url text", "expires_at " + withZone,
+	"error_message text", "created_at " + withZone, "updated_at " + withZone, "downloaded_count bigint",
 	"metric json", "archived_in text",
 }
 
