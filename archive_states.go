@@ -175,6 +175,7 @@ type ArchiveStore interface {
 	// The epoch is what ArchiveEpoch said before the archives were looked for:
 	// ErrEpoch where that has changed.
 	RestoreRows(ctx context.Context, rows []ArchivedRow, epoch int64, now Time) ([]bool, error)
+	BesideStore
 	ArchiveReplacer
 }
 

@@ -25,11 +25,13 @@ type Erasure struct {
 	Counters   int64  `json:"counters"` // hours that counted the user by name
 	Entries    int64  `json:"entries"`  // of the ledger, which stay without what names the user
 	Records    int64  `json:"records"`  // others that named the user: results of runs, what reconciliations found, released holds
-	// What follows is missing where no archive held the user, and in receipts of
-	// versions that erased nobody who was in any: their digests stay as they are.
+	// What follows is missing where no archive held the user, or no table beside the
+	// export logs, and in receipts of versions that erased nobody who was in any: their
+	// digests stay as they are.
 	Archives       int64  `json:"archives,omitempty"`        // that held the user, and are gone
 	ArchivedRows   int64  `json:"archived_rows,omitempty"`   // of the user, in them
 	ArchivesSHA256 string `json:"archives_sha256,omitempty"` // see ErasureResult
+	RestoredRows   int64  `json:"restored_rows,omitempty"`   // in tables beside the export logs
 	Digest         string `json:"digest"`                    // SHA-256 of all the above
 }
 
@@ -100,12 +102,14 @@ const (
 	TraceMissing TraceKind = "missing" // an export whose file a reconciliation missed
 	TraceHold    TraceKind = "hold"    // a hold that was released
 	TraceCall    TraceKind = "call"    // an Idempotency-Key that somebody chose
+	TraceBeside  TraceKind = "beside"  // a row of a table beside the export logs
 )
 
 // Trace is one place that names a user.
 type Trace struct {
-	Kind TraceKind
-	Key  string // what finds it, in the store's words
+	Kind  TraceKind
+	Table string // beside the export logs; of TraceBeside alone
+	Key   string // what finds it, in the store's words
 }
 
 // TraceProgress gives the run's result that counts n traces, or metrics, as gone.
@@ -116,7 +120,8 @@ type TraceProgress func(n int64) (json.RawMessage, error)
 type ErasureStore interface {
 	// Traces reads the places that name a user, in pages, each once: the cursor is
 	// "" at first and after the last. Entries of the ledger that are claimed still
-	// are among them.
+	// are among them. KindConflict says that a table beside the export logs is not as it
+	// was made, so that nobody can say whom it names.
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
 	// entries of the ledger and records of runs stay without what names the user, the
@@ -153,6 +158,7 @@ type ErasureResult struct {
 	Records  int64    `json:"records_erased"`
 	Archives int64    `json:"archives_replaced"`    // that held rows of the user
 	Archived int64    `json:"archived_rows_erased"` // of the user, in them
+	Restored int64    `json:"restored_rows_erased"` // of the user, in tables beside the export logs
 	Left     int64    `json:"left"`                 // rows, metrics and traces that still name the user
 	Receipt  *Erasure `json:"receipt"`              // null unless nothing is left
 
@@ -167,7 +173,7 @@ func (r *ErasureResult) Resume() {
 	r.LogCleanupResult.Resume()
 	*r = ErasureResult{
 		LogCleanupResult: r.LogCleanupResult, Counters: r.Counters, Entries: r.Entries, Records: r.Records, Receipt: r.Receipt,
-		Archives: r.Archives, Archived: r.Archived, ArchivesSHA256: r.ArchivesSHA256,
+		Archives: r.Archives, Archived: r.Archived, ArchivesSHA256: r.ArchivesSHA256, Restored: r.Restored,
 	}
 }
 
@@ -189,6 +195,8 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 		r.LoneMetrics += n
 	case TraceEntry:
 		r.Entries += n
+	case TraceBeside:
+		r.Restored += n
 	case TraceRun, TraceWorker, TraceFile, TraceMissing, TraceHold, TraceCall:
 		r.Records += n
 	}

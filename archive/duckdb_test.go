@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/archive"
+	"github.com/exportops/exportops/jobs"
 )
 
 // DuckDB reads what we write, in folders as an archive has them.
@@ -72,6 +75,16 @@ func TestDuckDBAgrees(t *testing.T) {
 		{"reads_what_is_no_UTF-8", "SELECT count(exact)" + from, fmt.Sprint(exact)},
 		{"reads_the_first_version", "SELECT count(*) FROM '" + filepath.Join(dir, "v1.parquet") + "'", "15"},
 	}
+	rewritten := rewrittenFolder(t)
+	of := " FROM '" + filepath.Join(rewritten.to.Folder, "export_logs", "**", "*.parquet") + "'"
+	ours, _ := rewritten.Archived(rewritten.to)
+	asked = append(asked, []struct{ name, query, want string }{
+		{"counts_rows_after_an_erasure", "SELECT count(*) || ' in ' || count(DISTINCT filename)" +
+			strings.Replace(of, "'", "read_parquet('", 1) + ", filename = true)", fmt.Sprintf("%d in %d", len(ours), 3)},
+		{"counts_each_row_once_after_an_erasure", "SELECT count(DISTINCT id)" + of, fmt.Sprint(len(ours))},
+		{"finds_nothing_of_who_was_erased", "SELECT count(*)" + of + " WHERE lower(user_id) = '" + another + "'", "0"},
+		{"looks_into_the_metrics_after_an_erasure", "SELECT count(metric.status)" + of, fmt.Sprint(len(ours))},
+	}...)
 	args := make([]string, len(asked))
 	for i, a := range asked {
 		args[i] = a.query
@@ -100,4 +113,24 @@ func TestDuckDBAgrees(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rewrittenFolder is a world of archives from which a user was erased.
+func rewrittenFolder(t *testing.T) archived {
+	t.Helper()
+	a := newArchived(t)
+	before := a.to.Keys()
+	answer, err := a.Runner(a.Archiving(a.to)).Run(t.Context(), jobs.Request{
+		Job: exportops.EraseUser, Trigger: exportops.ByCommand, UserID: another,
+	})
+	check(t, err)
+	if r := answer.Result.Erased; r == nil || r.Receipt == nil || r.Archives != 3 || r.Archived != 30 {
+		t.Fatalf("the erasure: %+v", r)
+	}
+	for _, key := range a.to.Keys() {
+		if slices.Contains(before, key) {
+			t.Fatalf("%s was not written anew", key)
+		}
+	}
+	return a
 }

@@ -23,24 +23,40 @@ func (k *Keeper) Restore(ctx context.Context, q Query, now exportops.Time, tell 
 	if err != nil {
 		return err
 	}
+	return k.restore(ctx, q, tell, func(found []Found) ([]bool, error) {
+		rows := make([]exportops.ArchivedRow, len(found))
+		for i, row := range found {
+			rows[i] = row.ArchivedRow
+		}
+		return k.Store.RestoreRows(ctx, rows, epoch, now)
+	})
+}
+
+// RestoreBeside is Restore into a table beside the export logs. It is made before any
+// archive is read, so that one that cannot be made costs nothing.
+func (k *Keeper) RestoreBeside(ctx context.Context, table string, q Query, now exportops.Time, tell func(Restored)) error {
+	epoch, err := k.Store.ArchiveEpoch(ctx)
+	if err != nil {
+		return err
+	}
+	put := func(found []Found) ([]bool, error) { return k.Store.RestoreBeside(ctx, table, found, epoch, now) }
+	if _, err := put(nil); err != nil {
+		return inEpoch(err)
+	}
+	return k.restore(ctx, q, tell, put)
+}
+
+// restore has put take the rows that a query selects, batch by batch, and say which of
+// them are new.
+func (k *Keeper) restore(ctx context.Context, q Query, tell func(Restored), put func([]Found) ([]bool, error)) error {
 	for batch, err := range k.Restorable(ctx, q) {
 		if err != nil {
 			return err
 		}
 		done := Restored{Found: int64(len(batch.Rows)) + batch.Erased, Erased: batch.Erased}
-		rows := make([]exportops.ArchivedRow, len(batch.Rows))
-		for i, row := range batch.Rows {
-			rows[i] = row.ArchivedRow
-		}
-		added, err := k.Store.RestoreRows(ctx, rows, epoch, now)
-		if errors.Is(err, exportops.ErrEpoch) {
-			return &exportops.Error{
-				Kind: exportops.KindConflict, Field: "archive", Message: "a user is being erased, and rows of the user may be among these", Err: err,
-				Hint: "restore again once that has ended: what is there already stays as it is",
-			}
-		}
+		added, err := put(batch.Rows)
 		if err != nil {
-			return err
+			return inEpoch(err)
 		}
 		for _, fresh := range added {
 			if fresh {
@@ -50,6 +66,17 @@ func (k *Keeper) Restore(ctx context.Context, q Query, now exportops.Time, tell 
 		tell(done)
 	}
 	return nil
+}
+
+// inEpoch says of ErrEpoch what to do.
+func inEpoch(err error) error {
+	if !errors.Is(err, exportops.ErrEpoch) {
+		return err
+	}
+	return &exportops.Error{
+		Kind: exportops.KindConflict, Field: "archive", Message: "a user is being erased, and rows of the user may be among these", Err: err,
+		Hint: "restore again once that has ended: what is there already stays as it is",
+	}
 }
 
 // Batch is some rows that may be restored, and how many more may not.

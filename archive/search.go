@@ -46,10 +46,7 @@ func (q Query) mayHold(a exportops.Archive) bool {
 }
 
 // Found is an archived row, and where it lies.
-type Found struct {
-	Archive string `json:"archive"` // its key
-	exportops.ArchivedRow
-}
+type Found = exportops.FoundRow
 
 // Search yields the rows that a query selects, from the oldest archive on. An archive
 // that is not as it was written is an error before any row of it is yielded, which
@@ -141,7 +138,7 @@ func (k *Keeper) searchOne(ctx context.Context, a exportops.Archive, q Query, yi
 		if err != nil {
 			return false, err
 		}
-		if q.takes(row) && !yield(Found{a.Key, *row}, nil) {
+		if q.takes(row) && !yield(Found{Archive: a.Key, ArchivedRow: *row}, nil) {
 			return false, nil
 		}
 	}

@@ -128,6 +128,7 @@ func (c *Cleaner) keepReceipt(ctx context.Context, w Work, userID string, res *e
 		Files: res.FilesDeleted + res.FilesAbsent, Rows: res.DeletedCount, Metrics: res.LoneMetrics,
 		Counters: res.Counters, Entries: res.Entries, Records: res.Records,
 		Archives: res.Archives, ArchivedRows: res.Archived, ArchivesSHA256: res.ArchivesSHA256,
+		RestoredRows: res.Restored,
 	}
 	receipt.Seal()
 	kept := *res

@@ -53,4 +53,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE {migrator} IN SCHEMA exportops GRANT USAGE ON 
 -- The export logs stay the application's.
 GRANT USAGE ON SCHEMA {schema} TO {runner};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {logs} TO {runner};
+
+-- Only to look at archived rows in tables beside the export logs, with
+-- exportops archive restore --beside: who runs makes them, and owns them.
+-- GRANT CREATE ON SCHEMA {schema} TO {runner};
 `

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/internal/schema"
 )
 
@@ -30,10 +32,12 @@ func TestMigrate(t *testing.T) {
 	})
 	t.Run("a_version_ahead_is_left_alone", func(t *testing.T) {
 		url := newDatabase(t)
-		run(t, url, `INSERT INTO exportops.schema_version (version_id, is_applied) VALUES (10, true)`)
 		s := openStore(t, url)
+		_, ours, err := s.SchemaVersion(t.Context())
+		must(t, err)
+		run(t, url, fmt.Sprintf(`INSERT INTO exportops.schema_version (version_id, is_applied) VALUES (%d, true)`, ours+1))
 		must(t, s.Migrate(t.Context()))
-		if have, _, err := s.SchemaVersion(t.Context()); err != nil || have != 10 {
+		if have, _, err := s.SchemaVersion(t.Context()); err != nil || have != ours+1 {
 			t.Fatalf("version %d: %v", have, err)
 		}
 	})
@@ -211,9 +215,47 @@ func TestGrants(t *testing.T) {
 			t.Errorf("who runs may %s", query)
 		}
 	}
+	besideByTheRunner(t, url, s, runner)
 	for _, query := range []string{`SELECT 1 FROM export_logs`, `CREATE SCHEMA mine`} {
 		if _, err := openStore(t, as(t, url, migrator)).pool.Exec(t.Context(), query); err == nil {
 			t.Errorf("who migrates may %s", query)
 		}
 	}
+}
+
+// besideByTheRunner makes tables beside the export logs: not without the grant that is
+// printed for it, and for no other role to read.
+func besideByTheRunner(t *testing.T, admin string, s *Store, runner string) {
+	t.Helper()
+	run(t, admin, `REVOKE CREATE ON SCHEMA public FROM PUBLIC`) // older servers grant it
+	_, err := s.RestoreBeside(t.Context(), "old_rows", nil, 0, planNow)
+	var told *exportops.Error
+	if !exportops.IsKind(err, exportops.KindUnavailable) || !errors.As(err, &told) {
+		t.Fatalf("without the grant: %v", err)
+	}
+	_, grant, ok := strings.Cut(told.Hint, "run: ")
+	if !ok {
+		t.Fatalf("the hint %q has no statement", told.Hint)
+	}
+	run(t, admin, grant)
+	_, err = s.RestoreBeside(t.Context(), "old_rows", nil, 0, planNow)
+	must(t, err)
+	reader := newRole(t, "")
+	run(t, admin, `GRANT ALL ON old_rows TO `+reader, `INSERT INTO old_rows (id) VALUES (gen_random_uuid())`)
+	if n := value[int](t, as(t, admin, reader), `SELECT count(*) FROM old_rows`); n != 0 {
+		t.Errorf("another role reads %d rows", n)
+	}
+	if n := value[int](t, as(t, admin, runner), `SELECT count(*) FROM old_rows`); n != 1 {
+		t.Errorf("who runs reads %d rows, want 1", n)
+	}
+	run(t, admin, `REVOKE ALL ON old_rows FROM `+reader)
+	must(t, s.DropBeside(t.Context(), "old_rows"))
+
+	other := openStore(t, admin)
+	_, err = other.RestoreBeside(t.Context(), "old_rows", nil, 0, planNow)
+	must(t, err)
+	if _, _, err := s.Traces(t.Context(), exportops.NewID(), "", 10); !exportops.IsKind(err, exportops.KindConflict) || !strings.Contains(err.Error(), "belongs to the role") {
+		t.Errorf("an erasure where the table is another role's: %v", err)
+	}
+	must(t, other.DropBeside(t.Context(), "old_rows"))
 }

@@ -167,6 +167,7 @@ var wholeTables = map[string]string{
 	"Diagnose":                        "it looks at the whole table once",
 	"Traces":                          "an erasure looks at all there is once; indexes on users would cost every claim",
 	"UserLeft":                        "likewise",
+	"Traces beside":                   "as Traces",
 	"ForgetDeletions":                 "a few hundred at a time, oldest first",
 	"CountCandidatesUpTo age":         "likewise, until it is enough",
 	"CountCandidatesUpTo log_cleanup": "likewise, until it is enough",

@@ -62,6 +62,9 @@ func (d *databases) empty(t testing.TB) string {
 // emptyAll empties every table but that of the schema's versions.
 const emptyAll = `DO $$ DECLARE ours text;
 BEGIN
+	FOR ours IN SELECT name FROM exportops.restored_tables LOOP
+		EXECUTE 'DROP TABLE IF EXISTS ' || ours;
+	END LOOP;
 	SELECT string_agg(format('exportops.%I', tablename), ', ') INTO ours FROM pg_tables
 	WHERE schemaname = 'exportops' AND tablename <> 'schema_version';
 	EXECUTE 'TRUNCATE public.export_logs, ' || ours || ' RESTART IDENTITY';

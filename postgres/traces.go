@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +13,8 @@ import (
 
 // trace is how one kind of traces is found and erased.
 type trace struct {
-	kind exportops.TraceKind
+	kind  exportops.TraceKind
+	table string // beside the export logs, of exportops.TraceBeside
 	// find yields at most $3 keys after $2, a text, that name the user $1, a uuid
 	// as text. The first page is after zero.
 	find, zero string
@@ -37,19 +39,19 @@ const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e
 
 var traces = []trace{
 	{
-		exportops.TraceCounter,
+		exportops.TraceCounter, "",
 		`SELECT u.start::text FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start > $2::text::timestamptz
 			ORDER BY u.start LIMIT $3`, `-infinity`,
 		`DELETE FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start = ANY($2::text[]::timestamptz[])`,
 	},
 	{
-		exportops.TraceMetric,
+		exportops.TraceMetric, "",
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
 			ORDER BY m.id LIMIT $3`, `0`,
 		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`,
 	},
 	{
-		exportops.TraceEntry,
+		exportops.TraceEntry, "",
 		`SELECT d.id::text FROM exportops.deletions d WHERE d.id > $2::text::bigint
 			AND (d.user_id = $1::text::uuid OR ` + named("d.key") + ` OR ` + named("d.file_url") + ` OR ` + named("d.error") + `)
 			ORDER BY d.id LIMIT $3`, `0`,
@@ -58,41 +60,55 @@ var traces = []trace{
 			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`,
 	},
 	{
-		exportops.TraceRun,
+		exportops.TraceRun, "",
 		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND r.state <> 'running' AND (` + named("r.result") + ` OR ` + named("r.error") + `)
 			ORDER BY r.id LIMIT $3`, ``,
 		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
 			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`,
 	},
 	{
-		exportops.TraceWorker,
+		exportops.TraceWorker, "",
 		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + named("w.result") + ` ORDER BY w.run_id LIMIT $3`, ``,
 		`UPDATE exportops.workers AS w SET result = ` + without("result") + `::json
 			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])`,
 	},
 	{
-		exportops.TraceFile,
+		exportops.TraceFile, "",
 		`SELECT f.store || chr(10) || f.key FROM exportops.unknown_files f WHERE f.store || chr(10) || f.key > $2::text AND ` + named("f.key") + `
 			ORDER BY f.store || chr(10) || f.key LIMIT $3`, ``,
 		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`,
 	},
 	{
-		exportops.TraceMissing,
+		exportops.TraceMissing, "",
 		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + `)
 			ORDER BY f.export_id LIMIT $3`, `00000000-0000-0000-0000-000000000000`,
 		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`,
 	},
 	{
-		exportops.TraceHold,
+		exportops.TraceHold, "",
 		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND h.released_at IS NOT NULL AND (h.subject = $1::text::uuid OR ` + named("h.reason") + `)
 			ORDER BY h.id LIMIT $3`, `0`,
 		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`,
 	},
 	{
-		exportops.TraceCall,
+		exportops.TraceCall, "",
 		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
 		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`,
 	},
+}
+
+// place says in a cursor where the traces are.
+func (t trace) place() string {
+	if t.table == "" {
+		return string(t.kind)
+	}
+	return string(t.kind) + ":" + t.table
+}
+
+// everyTrace is about all places that may name a user.
+func everyTrace(ctx context.Context, tx pgx.Tx) ([]trace, error) {
+	beside, err := besideTraces(ctx, tx)
+	return slices.Concat(traces, beside), err
 }
 
 // Traces implements exportops.ErasureStore.
@@ -101,29 +117,33 @@ func (s *Store) Traces(ctx context.Context, userID string, after exportops.Curso
 ) {
 	err = s.streaming(ctx, func(tx pgx.Tx) error {
 		page, next = nil, ""
-		kind, from, _ := strings.Cut(string(after), "/")
-		for _, t := range traces {
-			if kind != "" && string(t.kind) != kind {
+		all, err := everyTrace(ctx, tx)
+		if err != nil {
+			return err
+		}
+		place, from, _ := strings.Cut(string(after), "/")
+		for _, t := range all {
+			if place != "" && t.place() != place {
 				continue
 			}
-			if kind == "" {
+			if place == "" {
 				from = t.zero
 			}
-			kind = ""
+			place = ""
 			rows, err := tx.Query(ctx, s.sql(t.find), userID, from, limit-len(page))
 			if err != nil {
 				return fmt.Errorf("look for a user's traces: %w", err)
 			}
 			var key string
 			_, err = pgx.ForEachRow(rows, []any{&key}, func() error {
-				page = append(page, exportops.Trace{Kind: t.kind, Key: key})
+				page = append(page, exportops.Trace{Kind: t.kind, Table: t.table, Key: key})
 				return nil
 			})
 			if err != nil {
 				return fmt.Errorf("look for a user's traces: %w", err)
 			}
 			if len(page) == limit {
-				next = exportops.Cursor(string(t.kind) + "/" + key)
+				next = exportops.Cursor(t.place() + "/" + key)
 				return nil
 			}
 		}
@@ -139,10 +159,14 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
 			n = 0
-			for _, t := range traces {
+			all, err := everyTrace(ctx, tx)
+			if err != nil {
+				return err
+			}
+			for _, t := range all {
 				var keys []string
 				for _, f := range found {
-					if f.Kind == t.kind {
+					if f.Kind == t.kind && f.Table == t.table {
 						keys = append(keys, f.Key)
 					}
 				}

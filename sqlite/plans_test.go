@@ -124,6 +124,11 @@ var wholeTables = map[string]string{
 	"Traces":                     "an erasure looks at all there is once; indexes on users would cost every claim",
 	"EraseTraces":                "an erasure does so once for a page of them",
 	"UserLeft":                   "likewise",
+	"RestoreBeside":              "SQLite keeps few tables",
+	"BesideTables":               "likewise",
+	"DropBeside":                 "likewise",
+	"Traces beside":              "as Traces",
+	"EraseTraces beside":         "of the tables there are few; the rows are found by their numbers",
 	"UserHash":                   "it has one row",
 	"Erasures":                   "the newest first, until the page is full",
 	"Archives":                   "the newest first, until the page is full",
@@ -155,7 +160,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ReclaimUnknown", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ReclaimUnknown", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces", "Traces beside"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/exportops/exportops"
@@ -11,7 +12,8 @@ import (
 
 // trace is how one kind of traces is found and erased.
 type trace struct {
-	kind exportops.TraceKind
+	kind  exportops.TraceKind
+	table string // beside the export logs, of exportops.TraceBeside
 	// find yields at most ?3 keys after ?2 that name the user ?1.
 	find string
 	// erase takes the user as ?1 and the keys as a JSON array, ?2.
@@ -38,17 +40,17 @@ const (
 
 var traces = []trace{
 	{
-		exportops.TraceCounter,
+		exportops.TraceCounter, "",
 		`SELECT DISTINCT start FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start > ?2 ORDER BY start LIMIT ?3`,
 		`DELETE FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start` + oneOf,
 	},
 	{
-		exportops.TraceMetric,
+		exportops.TraceMetric, "",
 		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
 		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` AND m.id` + oneOfIDs,
 	},
 	{
-		exportops.TraceEntry,
+		exportops.TraceEntry, "",
 		`SELECT id FROM exportops_deletions WHERE id > CAST(?2 AS INTEGER)
 			AND (user_id IN (?1, upper(?1)) OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
 		// The user is not asked for: what found the entry may be any of these.
@@ -56,49 +58,67 @@ var traces = []trace{
 			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs,
 	},
 	{
-		exportops.TraceRun,
+		exportops.TraceRun, "",
 		`SELECT id FROM exportops_runs WHERE id > ?2 AND state <> 'running' AND (` + named("result") + ` OR ` + named("error") + `)
 			ORDER BY id LIMIT ?3`,
 		`UPDATE exportops_runs SET result = ` + without("result", "{}") + `, error = ` + without("error", "") + `
 			WHERE state <> 'running' AND id` + oneOf,
 	},
 	{
-		exportops.TraceWorker,
+		exportops.TraceWorker, "",
 		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + named("result") + ` ORDER BY run_id LIMIT ?3`,
 		`UPDATE exportops_workers SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf,
 	},
 	{
-		exportops.TraceFile,
+		exportops.TraceFile, "",
 		`SELECT store || char(10) || key FROM exportops_unknown_files WHERE store || char(10) || key > ?2 AND ` + named("key") + `
 			ORDER BY store || char(10) || key LIMIT ?3`,
 		`DELETE FROM exportops_unknown_files WHERE state IN ('adopted', 'gone') AND ` + named("key") + ` AND store || char(10) || key` + oneOf,
 	},
 	{
-		exportops.TraceMissing,
+		exportops.TraceMissing, "",
 		`SELECT export_id FROM exportops_missing_files WHERE export_id > ?2 AND (` + named("key") + ` OR ` + named("file_url") + `)
 			ORDER BY export_id LIMIT ?3`,
 		`DELETE FROM exportops_missing_files WHERE ?1 <> '' AND export_id` + oneOf,
 	},
 	{
-		exportops.TraceHold,
+		exportops.TraceHold, "",
 		`SELECT id FROM exportops_holds WHERE id > CAST(?2 AS INTEGER) AND released_at IS NOT NULL AND (subject = ?1 OR ` + named("reason") + `)
 			ORDER BY id LIMIT ?3`,
 		`DELETE FROM exportops_holds WHERE ?1 <> '' AND released_at IS NOT NULL AND id` + oneOfIDs,
 	},
 	{
-		exportops.TraceCall,
+		exportops.TraceCall, "",
 		`SELECT key FROM exportops_run_keys WHERE key > ?2 AND ` + named("key") + ` ORDER BY key LIMIT ?3`,
 		`DELETE FROM exportops_run_keys WHERE ?1 <> '' AND key` + oneOf,
 	},
+}
+
+// place says in a cursor where the traces are.
+func (t trace) place() string {
+	if t.table == "" {
+		return string(t.kind)
+	}
+	return string(t.kind) + ":" + t.table
+}
+
+// everyTrace is about all places that may name a user.
+func everyTrace(ctx context.Context, q queryer) ([]trace, error) {
+	beside, err := besideTraces(ctx, q)
+	return slices.Concat(traces, beside), err
 }
 
 // Traces implements exportops.ErasureStore.
 func (s *Store) Traces(ctx context.Context, userID string, after exportops.Cursor, limit int) (
 	page []exportops.Trace, next exportops.Cursor, err error,
 ) {
-	kind, from, _ := strings.Cut(string(after), "/")
-	for _, t := range traces {
-		if kind != "" && string(t.kind) != kind {
+	all, err := everyTrace(ctx, s.read)
+	if err != nil {
+		return nil, "", s.explain(err)
+	}
+	place, from, _ := strings.Cut(string(after), "/")
+	for _, t := range all {
+		if place != "" && t.place() != place {
 			continue
 		}
 		rows, err := s.read.QueryContext(ctx, s.sql(t.find), userID, from, limit-len(page))
@@ -106,17 +126,16 @@ func (s *Store) Traces(ctx context.Context, userID string, after exportops.Curso
 			return nil, "", s.explain(fmt.Errorf("look for a user's traces: %w", err))
 		}
 		err = scanAll(rows, func() error {
-			page = append(page, exportops.Trace{Kind: t.kind})
+			page = append(page, exportops.Trace{Kind: t.kind, Table: t.table})
 			return rows.Scan(&page[len(page)-1].Key)
 		})
 		if err != nil {
 			return nil, "", s.explain(fmt.Errorf("look for a user's traces: %w", err))
 		}
 		if len(page) == limit {
-			last := page[limit-1]
-			return page, exportops.Cursor(string(last.Kind) + "/" + last.Key), nil
+			return page, exportops.Cursor(t.place() + "/" + page[limit-1].Key), nil
 		}
-		kind, from = "", ""
+		place, from = "", ""
 	}
 	return page, "", nil
 }
@@ -127,10 +146,14 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 ) (n int64, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
 		n = 0
-		for _, t := range traces {
+		all, err := everyTrace(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, t := range all {
 			var keys []string
 			for _, f := range found {
-				if f.Kind == t.kind {
+				if f.Kind == t.kind && f.Table == t.table {
 					keys = append(keys, f.Key)
 				}
 			}

@@ -100,6 +100,7 @@ func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, n
 	name("RestoreRows")
 	_, err = s.RestoreRows(ctx, rows, epoch, c.Now)
 	no(err)
+	exerciseBeside(t, s, c, rows, epoch, name)
 	name("Archive")
 	_, err = s.Archive(ctx, a.ID)
 	no(err)
@@ -124,6 +125,46 @@ func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, n
 	name("ErasedAt")
 	_, err = s.ErasedAt(ctx, []string{rows[0].UserID})
 	no(err)
+	name("")
+}
+
+// exerciseBeside makes every call about tables beside the export logs: one stays, in
+// which rows are found and erased.
+func exerciseBeside(t *testing.T, s exportops.Store, c exportops.Checkpoint, rows []exportops.ArchivedRow, epoch int64, name func(string)) {
+	ctx, no := t.Context(), func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var found []exportops.FoundRow
+	for _, r := range rows {
+		found = append(found, exportops.FoundRow{Archive: "k", ArchivedRow: r})
+	}
+	name("RestoreBeside")
+	_, err := s.RestoreBeside(ctx, "restored", found, epoch, c.Now)
+	no(err)
+	name("BesideTables")
+	_, err = s.BesideTables(ctx)
+	no(err)
+	name("Traces beside")
+	traces, _, err := s.Traces(ctx, rows[0].UserID, "", 1000)
+	no(err)
+	n := 0
+	for _, trace := range traces {
+		if trace.Kind == exportops.TraceBeside {
+			traces[n], n = trace, n+1
+		}
+	}
+	name("EraseTraces beside")
+	if erased, err := s.EraseTraces(ctx, c, rows[0].UserID, traces[:n], nil); err != nil || erased == 0 {
+		t.Fatalf("%d rows were erased: %v", erased, err)
+	}
+	name("")
+	_, err = s.RestoreBeside(ctx, "dropped", nil, epoch, c.Now)
+	no(err)
+	name("DropBeside")
+	no(s.DropBeside(ctx, "dropped"))
 	name("")
 }
 

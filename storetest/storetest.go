@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("deletions", func(t *testing.T) { testDeletions(t, open) })
 	t.Run("logs", func(t *testing.T) { testLogs(t, open) })
 	t.Run("archives", func(t *testing.T) { testArchives(t, open) })
+	t.Run("beside", func(t *testing.T) { testBeside(t, open) })
 	t.Run("holds", func(t *testing.T) { testHolds(t, open) })
 	t.Run("alerts", func(t *testing.T) { testAlerts(t, open) })
 	t.Run("outbox", func(t *testing.T) { testOutbox(t, open) })

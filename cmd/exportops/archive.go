@@ -13,6 +13,8 @@ type archiveCmd struct {
 	Search  archiveSearchCmd  `cmd:"" help:"Find archived log rows."`
 	Restore archiveRestoreCmd `cmd:"" help:"Write archived log rows, or put them back."`
 
+	DropTable archiveDropTableCmd `cmd:"" name:"drop-table" help:"Drop a table that restore --beside made."`
+
 	Register archiveRegisterCmd `cmd:"" help:"Record archives that the database does not know, as after it was restored from a backup."`
 }
 

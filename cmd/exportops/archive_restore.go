@@ -11,15 +11,24 @@ import (
 
 type archiveRestoreCmd struct {
 	archiveQuery
-	ToTable bool `name:"to-table" help:"put the rows back into the export logs, under their own ids, instead of writing them"`
+	ToTable bool   `name:"to-table" xor:"into" help:"put the rows back into the export logs, under their own ids, instead of writing them"`
+	Beside  string `name:"beside" xor:"into" placeholder:"TABLE" help:"put the rows into this table beside the export logs, which is made where it is missing"`
 }
 
 // Help says more of it.
 func (archiveRestoreCmd) Help() string {
-	return `Without --to-table the rows are written as JSON, one a line, and nothing is changed.
-With it, rows come back with their metrics and are counted no second time; a row whose
+	return `Without --to-table and --beside the rows are written as JSON, one a line, and nothing is
+changed.
+
+With --to-table, rows come back with their metrics and are counted no second time; a row whose
 id or export is there already is left alone. The next log cleanup archives and deletes
 again what is older than the retention.
+
+With --beside, a table of its own takes the rows, for looking at them: with their metrics
+as JSON and the archive they come from, each row once, however often this is run. They
+count for nothing, no retention deletes them and no hold keeps them; an erasure deletes
+those of its user. The table stays until it is dropped: exportops archive drop-table. On
+Postgres it lies in the schema of the export logs, unless the name has another in front.
 
 Rows of a user who was erased stay erased: they are left out either way, and counted.
 Rows that were asked for and created after the erasure are another's, or the user's who
@@ -40,17 +49,28 @@ func (c *archiveRestoreCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.Beside != "" {
+		if err := exportops.CheckBeside(c.Beside); err != nil {
+			return &usageError{err}
+		}
+	}
 	return e.withArchives(func(k *archive.Keeper) error {
-		if !c.ToTable {
+		if !c.ToTable && c.Beside == "" {
 			return e.eachRestorable(k, q)
 		}
 		var done restored
-		if err := k.Restore(e.ctx, q, exportops.At(time.Now()), func(r archive.Restored) {
+		tell := func(r archive.Restored) {
 			done.Found += r.Found
 			done.Restored += r.Fresh
 			done.Erased += r.Erased
 			done.Present = done.Found - done.Restored - done.Erased
-		}); err != nil {
+		}
+		if c.Beside != "" {
+			err = k.RestoreBeside(e.ctx, c.Beside, q, exportops.At(time.Now()), tell)
+		} else {
+			err = k.Restore(e.ctx, q, exportops.At(time.Now()), tell)
+		}
+		if err != nil {
 			e.stderr.printf("%d rows were restored before this\n", done.Restored)
 			return err
 		}
@@ -85,4 +105,27 @@ func (e *env) eachRestorable(k *archive.Keeper, q archive.Query) error {
 		e.stderr.printf("%d rows were left out: their users were erased\n", erased)
 	}
 	return nil
+}
+
+type archiveDropTableCmd struct {
+	Table string `arg:"" name:"table" help:"its name, as given to restore --beside"`
+}
+
+// Help says more of it.
+func (archiveDropTableCmd) Help() string {
+	return `The archives keep what they have, and the table can be made again. No other table is
+ever dropped.`
+}
+
+// Run drops a table of archived rows.
+func (c *archiveDropTableCmd) Run(e *env) error {
+	return e.withStore(func(s exportops.Database) error {
+		if err := s.DropBeside(e.ctx, c.Table); err != nil {
+			return err
+		}
+		answer := struct {
+			Dropped string `json:"dropped"`
+		}{c.Table}
+		return e.show(answer, func() { e.stdout.printf("%s is dropped\n", oneLine(c.Table)) })
+	})
 }

@@ -73,6 +73,7 @@ func (*doctorCmd) Run(e *env) error {
 			d.locations(cfg, store)
 			d.jobs(cfg, store)
 			d.ledger(store)
+			d.beside(store)
 			d.rules(cfg, store)
 			d.notifications(store)
 			if err := store.Close(); err != nil {

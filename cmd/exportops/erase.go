@@ -21,7 +21,7 @@ ledger and every other record, and keeps a receipt that names nobody.
 
 Each archive that holds the user is written anew without the user, read back and compared
 row by row; then the old object is deleted, and seen to be gone. An archive of nobody else
-is deleted. Archives that a log cleanup gave up are deleted, and what a dead one began is
+is deleted. Tables that archive restore --beside made lose the user's rows. Archives that a log cleanup gave up are deleted, and what a dead one began is
 finished first. It refuses while a hold covers the user or an export of the user's.`
 }
 
@@ -49,7 +49,8 @@ func (e *env) drawErased(r *exportops.ErasureResult) {
 		"files deleted", r.FilesDeleted+r.FilesAbsent, "rows deleted", r.DeletedCount, "still naming the user", r.Left,
 		"would be deleted", r.WouldDelete, "metrics without a row", r.LoneMetrics, "hourly counts", r.Counters,
 		"ledger entries", r.Entries, "other records", r.Records,
-		"archives replaced", r.Archives, "archived rows", r.Archived, "kept: in progress", r.KeptInProgress,
+		"archives replaced", r.Archives, "archived rows", r.Archived,
+		"rows of restored tables", r.Restored, "kept: in progress", r.KeptInProgress,
 		"kept: file may exist", r.KeptFileMayExist, "kept: held", r.KeptHeld, "failed", r.FailedCount, "remaining", r.Remaining,
 	))
 	for _, x := range r.Errors {
@@ -90,10 +91,10 @@ func (c *erasuresLsCmd) Run(e *env) error {
 			for i, r := range page {
 				rows[i] = []string{
 					r.ID, instant(&r.FinishedAt), number(r.Files), number(r.Rows), number(r.Metrics), number(r.Counters), number(r.Entries),
-					number(r.Records), number(r.Archives), number(r.ArchivedRows),
+					number(r.Records), number(r.Archives), number(r.ArchivedRows), number(r.RestoredRows),
 				}
 			}
-			e.table("erasures", strings.Split("receipt,finished,files,rows,metrics,hourly counts,ledger,other,archives,archived rows", ","), rows)
+			e.table("erasures", strings.Split("receipt,finished,files,rows,metrics,hourly counts,ledger,other,archives,archived rows,restored rows", ","), rows)
 			e.drawNext(next)
 		})
 		if err != nil {

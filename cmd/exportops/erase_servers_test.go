@@ -35,9 +35,16 @@ func TestAnErasureLeavesNothing(t *testing.T) {
 	if len(before) != 310 {
 		t.Fatalf("%d rows are archived", len(before))
 	}
+	s.command("archive", "restore", "--beside", "old_exports")
+	if n := s.count(`SELECT count(*) FROM public.old_exports WHERE user_id = $1::uuid`, user); n != 110 {
+		t.Fatalf("%d rows of the user are in a table beside the export logs", n)
+	}
 	said := s.command("erase-user", user)
-	if !strings.Contains(said, `"left":0,"receipt":{`) {
+	if !strings.Contains(said, `"restored_rows_erased":110,"left":0,"receipt":{`) {
 		t.Fatalf("it said %s", said)
+	}
+	if n := s.count(`SELECT count(*) FROM public.old_exports`); n != len(before)-110 {
+		t.Errorf("%d rows of another user are left in the table", n)
 	}
 	after := store.archived(t)
 	for id, row := range before {
