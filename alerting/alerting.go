@@ -47,6 +47,9 @@ type Options struct {
 	// Reminder is how long after the last word the channels are reminded of what
 	// still fires; 0 for never.
 	Reminder time.Duration
+	// Scrub takes out of a text that an application wrote what must not be sent; nil
+	// leaves it as it is.
+	Scrub func(string) string
 	// Wake, where set, is called when there is something to send.
 	Wake func()
 }

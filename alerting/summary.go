@@ -155,7 +155,13 @@ func (s *Service) digest(ctx context.Context, every exportops.SummaryEvery, span
 	if err != nil {
 		return d, err
 	}
-	d.Errors = sum.ErrorDistribution
+	d.Errors = map[string]int64{}
+	for name, n := range sum.ErrorDistribution {
+		if s.Scrub != nil {
+			name = s.Scrub(name)
+		}
+		d.Errors[name] += n
+	}
 	if err := s.cleaned(ctx, &d); err != nil {
 		return d, err
 	}

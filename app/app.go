@@ -144,7 +144,7 @@ func New(ctx context.Context, c config.Config, o Options) (_ *App, err error) {
 	a.Alerts = alerting.New(alerting.Options{
 		Store: a.Store, Runs: a.Store, Figures: a.Metrics, Events: events, Rules: AlertRules(c), Now: a.now,
 		Database: a.Store.Ready, Storage: a.storage,
-		Audiences: a.Audiences, Reminder: c.AlertReminder, Wake: a.Sender.Wake,
+		Audiences: a.Audiences, Reminder: c.AlertReminder, Scrub: scrubbed, Wake: a.Sender.Wake,
 	})
 	work := jobs.Options{
 		Store: a.Store, Files: a.Files, Locator: Locator(c), Metrics: a.Metrics, Events: events, Now: a.now,

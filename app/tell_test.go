@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -69,5 +70,37 @@ func fail(t *testing.T, s *server) {
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The type of an error is what an application wrote: a summary goes to third parties.
+func TestASummaryIsScrubbed(t *testing.T) {
+	s := open(t, settings(t, nil))
+	defer s.close()
+	ops := &channel{}
+	s.Tell(ops, exportops.Audience{Channel: "ops", NoAlerts: true, Summary: exportops.SummaryDaily})
+	took, id := int64(9), exportops.NewID()
+	for _, who := range []string{"jane@example.com", "john@example.com"} {
+		kind := "NoMailbox " + who + " " + id
+		receipts, err := s.Metrics.Record(t.Context(), []exportops.Metric{{
+			ExportID: exportops.NewID(), UserID: id, Format: exportops.CSV, Status: exportops.Failed, ConversationCount: 1,
+			DurationMS: &took, ErrorType: &kind, Timestamp: exportops.At(time.Now().Add(-24 * time.Hour)),
+		}})
+		if err = errors.Join(err, receipts[0].Err); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Alerts.Evaluate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Sender.SendDue(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	heard := ops.heard()
+	if len(heard) != 1 {
+		t.Fatalf("heard %+v", heard)
+	}
+	if text := heard[0].Text; !strings.Contains(text, "failed with NoMailbox [email] [id]: 2\n") {
+		t.Errorf("it says: %s", text)
 	}
 }
