@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -111,10 +112,14 @@ func TestMetricsAreSentAgain(t *testing.T) {
 		"after_nothing_to_parse": tallied(`[]`),
 	} {
 		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex // no answer orders the request that is cut off before the next
 			var bodies [][]exportops.Metric
 			c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				mu.Lock()
 				bodies = append(bodies, lines(t, r))
-				if len(bodies) == 1 {
+				isFirst := len(bodies) == 1
+				mu.Unlock()
+				if isFirst {
 					first(w, r)
 					return
 				}
@@ -126,6 +131,8 @@ func TestMetricsAreSentAgain(t *testing.T) {
 			if err := c.Flush(t.Context()); err != nil {
 				t.Errorf("Flush: %v", err)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			if len(bodies) != 2 {
 				t.Fatalf("%d requests, want 2", len(bodies))
 			}

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -41,12 +43,16 @@ func capture(t *testing.T, args ...string) (stdout, stderr string, status int) {
 const cronSecret = "correct-horse-battery+staple/42"
 
 // cronServer answers as exportops does, except where broken has another answer
-// for a path.
-func cronServer(t *testing.T, broken map[string]http.HandlerFunc) (base string, asked *[]string) {
+// for a path. asked returns what was asked so far, under a lock: net/http sends a
+// request again when its connection breaks, while the first is still served.
+func cronServer(t *testing.T, broken map[string]http.HandlerFunc) (base string, asked func() []string) {
 	t.Helper()
-	asked = &[]string{}
+	var mu sync.Mutex
+	var urls []string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		*asked = append(*asked, r.URL.String())
+		mu.Lock()
+		urls = append(urls, r.URL.String())
+		mu.Unlock()
 		if h := broken[r.URL.Path]; h != nil {
 			h(w, r)
 			return
@@ -62,7 +68,11 @@ func cronServer(t *testing.T, broken map[string]http.HandlerFunc) (base string, 
 		fmt.Fprintf(w, `{"success":true,%q:{},"timestamp":"2026-01-01T00:00:00.000Z"}`, field)
 	}))
 	t.Cleanup(s.Close)
-	return s.URL, asked
+	return s.URL, func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(urls)
+	}
 }
 
 func answers(status int, body string) http.HandlerFunc {
@@ -87,8 +97,8 @@ Total tests: 4
 	if stdout != want || status != 0 {
 		t.Errorf("status %d, got:\n%s", status, stdout)
 	}
-	if !strings.Contains(stderr, "real run") || !strings.Contains((*asked)[1], "file-cleanup") || strings.Contains((*asked)[1], "dry_run") {
-		t.Errorf("it does not say that it deletes, or does not: %v\n%s", *asked, stderr)
+	if !strings.Contains(stderr, "real run") || !strings.Contains(asked()[1], "file-cleanup") || strings.Contains(asked()[1], "dry_run") {
+		t.Errorf("it does not say that it deletes, or does not: %v\n%s", asked(), stderr)
 	}
 }
 
@@ -98,7 +108,7 @@ func TestCheckDeletesNothingWithDryRun(t *testing.T) {
 	if status != 0 || strings.Contains(stderr, "real run") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
-	for _, u := range *asked {
+	for _, u := range asked() {
 		if !strings.HasSuffix(u, "?dry_run=true") {
 			t.Errorf("%s was called", u)
 		}
