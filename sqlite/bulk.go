@@ -15,9 +15,11 @@ const (
 	// checkpointEvery is how much time a bulk change lets pass between two
 	// checkpoints: the longer, the more often a page is written into the log for
 	// each time that it is written into the database.
-	checkpointEvery = 2 * time.Second
-	// fewFrames of the log are copied while the writer waits.
-	fewFrames = 1000
+	checkpointEvery = 4 * time.Second
+	// fewFrames of the log are copied while the changes wait.
+	fewFrames = 2000
+	// copyRounds are the most that a checkpoint takes beside the changes.
+	copyRounds = 8
 	// autoCheckpoint is the pages of the log after which a commit copies them.
 	autoCheckpoint = 2000
 )
@@ -68,9 +70,9 @@ func (s *Store) unsynced(ctx context.Context, fn func(*sql.Tx) error) (err error
 }
 
 // copyLog copies the log into the database, once in a while, on a connection of
-// its own. The bulk of it is copied while the changes go on; what came meanwhile
-// is copied while they wait, and the rest on the writer once that is little, so
-// that the log begins anew.
+// its own. All but the last of it is copied while the changes go on; the rest
+// while they wait, and what others wrote meanwhile on the writer, so that the log
+// begins anew.
 func (s *Store) copyLog(ctx context.Context) error {
 	s.copying.Lock()
 	defer s.copying.Unlock()
@@ -83,25 +85,29 @@ func (s *Store) copyLog(ctx context.Context) error {
 		return nil
 	case s.beside == nil:
 		s.beside = make(chan error, 1)
-		go func() {
-			_, err := checkpoint(context.WithoutCancel(ctx), s.copier)
-			s.beside <- err
-		}()
+		go func() { s.beside <- s.copyMost(context.WithoutCancel(ctx)) }()
 		return nil
 	case len(s.beside) == 0:
 		return nil
 	}
 	err := s.awaitCopy()
-	// The rest shrinks from round to round, as copying is faster than changing.
-	for rounds := 0; err == nil && rounds < 4; rounds++ {
-		var rest int64
-		if rest, err = checkpoint(ctx, s.copier); err == nil && rest < fewFrames {
-			_, err = checkpoint(ctx, s.write)
-			break
-		}
+	if err == nil {
+		_, err = checkpoint(ctx, s.write)
 	}
 	s.copied = time.Now()
 	return err
+}
+
+// copyMost copies in rounds what is written meanwhile. That shrinks from round to
+// round, as copying is faster than changing.
+func (s *Store) copyMost(ctx context.Context) error {
+	for rounds, before := 0, int64(0); ; rounds++ {
+		done, err := checkpoint(ctx, s.copier)
+		if err != nil || done-before < fewFrames || rounds == copyRounds {
+			return err
+		}
+		before = done
+	}
 }
 
 // awaitCopy waits for the checkpoint that is made while changes go on.
@@ -127,11 +133,11 @@ func (s *Store) endBulk() {
 }
 
 // checkpoint copies what it can without waiting for anybody, and returns how
-// many frames of the log are left.
-func checkpoint(ctx context.Context, db *sql.DB) (rest int64, err error) {
-	var busy, log, done int64
+// many frames of the log have been copied since it began.
+func checkpoint(ctx context.Context, db *sql.DB) (done int64, err error) {
+	var busy, log int64
 	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &log, &done); err != nil {
 		return 0, fmt.Errorf("checkpoint: %w", err)
 	}
-	return log - done, nil
+	return done, nil
 }

@@ -148,7 +148,7 @@ func open(ctx context.Context, path, mode string, n int) (*sql.DB, error) {
 			// Rows with random ids touch a page of every index each: twice the cache and
 			// half the checkpoints delete a quarter more of them. Twice that again shows
 			// in the memory, and in how long one checkpoint keeps ingest waiting.
-			"cache_size(-4000)", fmt.Sprintf("wal_autocheckpoint(%d)", autoCheckpoint))
+			"cache_size(-4000)", "cache_spill(4000)", fmt.Sprintf("wal_autocheckpoint(%d)", autoCheckpoint))
 		q.Set("_txlock", "immediate")
 	}
 	dsn := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
