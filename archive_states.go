@@ -152,7 +152,9 @@ type ArchiveStore interface {
 	// MarkArchive keeps what a verification found of an archive that is trusted: its
 	// fault, or "" where it is what was written. Of any other it keeps nothing.
 	MarkArchive(ctx context.Context, id int64, fault string) error
-	// ArchiveMembers returns the members of an archive from a position on.
+	// ArchiveMembers returns members of an archive from a position on, in their order.
+	// Where some are dealt with there may be fewer than the limit; there are none only
+	// after the last.
 	ArchiveMembers(ctx context.Context, id, from int64, limit int) ([]ArchiveMember, error)
 	// DeleteArchived deletes, in one transaction, the rows of neighbouring members of
 	// an archive that is deleting, as DeleteLogRows does: those that still are what

@@ -83,7 +83,7 @@ func (k *Keeper) write(ctx context.Context, next Checkpoints, month exportops.Ti
 	}
 	defer func() { err = errors.Join(err, file.close()) }()
 	w := NewWriter(file)
-	var members []exportops.ArchiveMember
+	members := make([]exportops.ArchiveMember, 0, min(len(ids), MaxRows))
 	read, left, err = k.each(ctx, ids, func(r *exportops.ArchivedRow) error {
 		members = append(members, exportops.ArchiveMember{Position: int64(len(members)), RowID: r.ID, Hash: r.Hash()})
 		return w.Write(r)
@@ -343,7 +343,7 @@ func (m *memberReader) at(position int64) (*exportops.ArchiveMember, error) {
 		if m.page, err = m.store.ArchiveMembers(m.ctx, m.id, position, most); err != nil {
 			return nil, err
 		}
-		if m.ended = len(m.page) < most; len(m.page) > 0 {
+		if m.ended = len(m.page) == 0; !m.ended {
 			m.from = m.page[len(m.page)-1].Position + 1
 		}
 	}

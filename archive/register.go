@@ -90,11 +90,11 @@ func (k *Keeper) takenRows(ctx context.Context) (map[string]bool, error) {
 			if err != nil {
 				return err
 			}
+			if len(page) == 0 {
+				return nil
+			}
 			for _, m := range page {
 				taken[m.RowID], from = true, m.Position+1
-			}
-			if len(page) < most {
-				return nil
 			}
 		}
 	})

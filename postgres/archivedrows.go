@@ -20,7 +20,9 @@ func (s *Store) ArchivedRows(ctx context.Context, ids []string) (all []exportops
 	return all, err
 }
 
-// archivedRows reads rows by their ids, each time to the last digit that there is.
+// archivedRows reads rows by their ids, each time to the last digit that there is. They
+// are looked up one by one (OFFSET keeps the planner from joining): for a page it might
+// otherwise read a table of some hundred thousand rows.
 func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string) ([]exportops.ArchivedRow, error) {
 	downloads := "NULL::bigint"
 	if s.downloads {
@@ -32,7 +34,8 @@ func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string) ([]ex
 			m.id IS NOT NULL, coalesce(m.status, ''), coalesce(m.source, ''), coalesce(m.attempt, 0), coalesce(m.format, ''),
 			coalesce(m.conversation_count, 0), m.duration_ms, m.file_size_bytes, m.error_type, m.error_message,
 			coalesce(m.timestamp::text, ''), m.counted_hour::text
-		FROM unnest($1::uuid[]) WITH ORDINALITY AS g (id, at) JOIN {logs} e ON e.id = g.id
+		FROM unnest($1::uuid[]) WITH ORDINALITY AS g (id, at)
+			JOIN LATERAL (SELECT x.* FROM {logs} x WHERE x.id = g.id OFFSET 0) e ON true
 			LEFT JOIN exportops.export_metrics m ON m.export_id = e.export_id AND m.outcome
 		WHERE num_nulls(e.export_id, e.user_id, e.timestamp, e.format, e.config, e.conversation_count, e.status, e.created_at,
 			e.updated_at) = 0

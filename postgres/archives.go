@@ -174,28 +174,47 @@ func membersAllow(ctx context.Context, tx pgx.Tx, a exportops.Archive, to export
 	return nil
 }
 
-// ArchiveMembers implements exportops.ArchiveStore.
+// ArchiveMembers implements exportops.ArchiveStore. Both ends of a page are told to the
+// index: a table that fills and empties within minutes has no statistics, and with one
+// end alone the planner may read and sort all members that are left.
 func (s *Store) ArchiveMembers(ctx context.Context, id, from int64, limit int) (all []exportops.ArchiveMember, err error) {
 	err = s.reading(ctx, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT position, row_id::text, hash FROM exportops.archive_rows
-			WHERE archive_id = $1 AND position >= $2 ORDER BY position LIMIT $3`, id, from, limit)
-		if err != nil {
+		if all, err = membersFrom(ctx, tx, id, from, limit); err != nil || len(all) > 0 {
+			return err
+		}
+		err := tx.QueryRow(ctx, `SELECT position FROM exportops.archive_rows
+			WHERE archive_id = $1 AND position >= $2 ORDER BY position LIMIT 1`, id, from).Scan(&from)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return nil
+		case err != nil:
 			return fmt.Errorf("read the rows of archive %d: %w", id, err)
 		}
-		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (m exportops.ArchiveMember, err error) {
-			var hash []byte
-			if err = row.Scan(&m.Position, &m.RowID, &hash); err == nil && len(hash) != len(m.Hash) {
-				err = fmt.Errorf("the hash of row %d has %d bytes", m.Position, len(hash))
-			}
-			copy(m.Hash[:], hash)
-			return m, err
-		})
-		if err != nil {
-			return fmt.Errorf("read the rows of archive %d: %w", id, err)
-		}
-		return nil
+		all, err = membersFrom(ctx, tx, id, from, limit)
+		return err
 	})
 	return all, err
+}
+
+// membersFrom returns the members at so many positions.
+func membersFrom(ctx context.Context, tx pgx.Tx, id, from int64, positions int) ([]exportops.ArchiveMember, error) {
+	rows, err := tx.Query(ctx, `SELECT position, row_id::text, hash FROM exportops.archive_rows
+		WHERE archive_id = $1 AND position >= $2 AND position < $3 ORDER BY position`, id, from, from+int64(positions))
+	if err != nil {
+		return nil, fmt.Errorf("read the rows of archive %d: %w", id, err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (m exportops.ArchiveMember, err error) {
+		var hash []byte
+		if err = row.Scan(&m.Position, &m.RowID, &hash); err == nil && len(hash) != len(m.Hash) {
+			err = fmt.Errorf("the hash of row %d has %d bytes", m.Position, len(hash))
+		}
+		copy(m.Hash[:], hash)
+		return m, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the rows of archive %d: %w", id, err)
+	}
+	return all, nil
 }
 
 // AdoptArchives implements exportops.ArchiveStore.

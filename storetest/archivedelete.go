@@ -3,8 +3,11 @@ package storetest
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/exportops/exportops"
 )
@@ -67,6 +70,28 @@ func testDeleteArchived(t *testing.T, open func(testing.TB) Fixture) {
 			}
 		}
 		move(t, f, fence, id, exportops.ArchiveDone)
+	})
+	t.Run("out_of_the_middle", func(t *testing.T) {
+		f := open(t)
+		var ids []string
+		for range 7 {
+			r := Row{}.Complete(after(noon, -time.Hour))
+			f.Insert(t, r)
+			ids = append(ids, r.ID)
+		}
+		rollUp(t, f)
+		_, fence := begin(t, f, exportops.Started)
+		id, members := archived(t, f, fence, ids...)
+		deleteArchived(t, f, fence, id, members[1:5], allGo)
+		want := slices.Concat(members[:1], members[5:])
+		if d := cmp.Diff(want, membersLeft(t, f, id)); d != "" {
+			t.Errorf("page by page (-want +got):\n%s", d)
+		}
+		page, err := f.Store.ArchiveMembers(t.Context(), id, 1, 2)
+		must(t, err)
+		if d := cmp.Diff(members[5:], page); d != "" {
+			t.Errorf("from where there is none (-want +got):\n%s", d)
+		}
 	})
 	t.Run("nothing_of_it_where_the_result_cannot_be_kept", func(t *testing.T) {
 		f := open(t)

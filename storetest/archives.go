@@ -100,10 +100,11 @@ func membersLeft(t testing.TB, f Fixture, id int64) []exportops.ArchiveMember {
 	for from := int64(0); ; {
 		page, err := f.Store.ArchiveMembers(t.Context(), id, from, 2)
 		must(t, err)
-		if all = append(all, page...); len(page) < 2 {
+		if len(page) == 0 {
 			return all
 		}
-		from = page[1].Position + 1
+		all = append(all, page...)
+		from = page[len(page)-1].Position + 1
 	}
 }
 
