@@ -91,8 +91,10 @@ func (s *Store) copyLog(ctx context.Context) error {
 		return nil
 	}
 	err := s.awaitCopy()
-	if err == nil {
-		_, err = checkpoint(ctx, s.write)
+	for _, db := range []*sql.DB{s.copier, s.write} {
+		if err == nil {
+			_, err = checkpoint(ctx, db)
+		}
 	}
 	s.copied = time.Now()
 	return err
