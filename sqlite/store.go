@@ -147,7 +147,9 @@ func open(ctx context.Context, path, mode string, n int) (*sql.DB, error) {
 		q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "secure_delete(ON)",
 			// Rows with random ids touch a page of every index each: twice the cache and
 			// half the checkpoints delete a quarter more of them. Twice that again shows
-			// in the memory, and in how long one checkpoint keeps ingest waiting.
+			// in the memory, and in how long one checkpoint keeps ingest waiting. What one
+			// transaction dirties may take more, 4000 pages: one that is written early and
+			// then changes has the log's checksums computed again.
 			"cache_size(-4000)", "cache_spill(4000)", fmt.Sprintf("wal_autocheckpoint(%d)", autoCheckpoint))
 		q.Set("_txlock", "immediate")
 	}
