@@ -100,6 +100,7 @@ func (s *Sender) SendDue(ctx context.Context) (Sent, error) {
 		return sum
 	}
 	for ctx.Err() == nil {
+		idle := s.idle() // before the look, as what ends meanwhile makes way for more
 		mu.Lock()
 		room := s.room(failed)
 		mu.Unlock()
@@ -120,7 +121,7 @@ func (s *Sender) SendDue(ctx context.Context) (Sent, error) {
 			s.drain()
 			return told(), err
 		}
-		if begun == 0 && s.idle() {
+		if begun == 0 && idle {
 			return told(), nil
 		}
 		wait(ctx, s.woken, pollEvery)

@@ -289,6 +289,39 @@ func (o *claimsOnce) ClaimNotifications(ctx context.Context, c exportops.Notific
 	return o.Outbox.ClaimNotifications(ctx, c)
 }
 
+// claimsLate is an outbox whose answer takes a while where there is nothing to send.
+type claimsLate struct{ notify.Outbox }
+
+func (o claimsLate) ClaimNotifications(ctx context.Context, c exportops.NotificationClaim) ([]exportops.Notification, error) {
+	claimed, err := o.Outbox.ClaimNotifications(ctx, c)
+	if len(claimed) == 0 {
+		time.Sleep(time.Second)
+	}
+	return claimed, err
+}
+
+// What an attempt that ends makes way for is sent as well, even where it ends between
+// the look for what is due and the look whether anything is under way.
+func TestSendDueGoesOnAfterTheLastAttempt(t *testing.T) {
+	inTime(t, func(s *stage) {
+		slow := &listener{stage: s, answer: func(context.Context, exportops.Message, int) error {
+			time.Sleep(100 * time.Millisecond)
+			return nil
+		}}
+		i := exportops.Incident{ID: exportops.NewID()}
+		first, second := s.enqueue("ops", &i), s.enqueue("ops", &i)
+		s.enqueue("other", nil) // whose end has it look again while the first is under way
+		x := s.sender(map[string]exportops.Channel{"ops": slow, "other": &listener{stage: s}}, func(o *notify.SenderOptions) {
+			o.Outbox = claimsLate{s.Store}
+		})
+		sent, err := x.SendDue(s.t.Context())
+		if err != nil || sent != (notify.Sent{Delivered: 3}) {
+			t.Errorf("sent %+v, %v", sent, err)
+		}
+		wantIDs(t, slow.heard(), first.ID, second.ID)
+	})
+}
+
 func TestSenderThatDies(t *testing.T) {
 	t.Run("between_send_and_settle_the_same_is_sent_again", func(t *testing.T) {
 		inTime(t, func(s *stage) {
