@@ -12,6 +12,17 @@ import (
 	"github.com/exportops/exportops"
 )
 
+// insertOld inserts so many rows that may go, and returns their ids.
+func insertOld(t testing.TB, f Fixture, n int) (ids []string) {
+	t.Helper()
+	for range n {
+		r := Row{}.Complete(after(noon, -time.Hour))
+		f.Insert(t, r)
+		ids = append(ids, r.ID)
+	}
+	return ids
+}
+
 func testDeleteArchived(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("what_was_edited_since_it_was_archived_stays", func(t *testing.T) { editedStays(t, open) })
 	t.Run("what_may_not_go_stays", func(t *testing.T) {
@@ -48,12 +59,7 @@ func testDeleteArchived(t *testing.T, open func(testing.TB) Fixture) {
 	})
 	t.Run("batch_by_batch_until_none_is_left", func(t *testing.T) {
 		f := open(t)
-		var ids []string
-		for range 5 {
-			r := Row{}.Complete(after(noon, -time.Hour))
-			f.Insert(t, r)
-			ids = append(ids, r.ID)
-		}
+		ids := insertOld(t, f, 5)
 		rollUp(t, f)
 		_, fence := begin(t, f, exportops.Started)
 		id, _ := archived(t, f, fence, ids...)
@@ -73,12 +79,7 @@ func testDeleteArchived(t *testing.T, open func(testing.TB) Fixture) {
 	})
 	t.Run("out_of_the_middle", func(t *testing.T) {
 		f := open(t)
-		var ids []string
-		for range 7 {
-			r := Row{}.Complete(after(noon, -time.Hour))
-			f.Insert(t, r)
-			ids = append(ids, r.ID)
-		}
+		ids := insertOld(t, f, 7)
 		rollUp(t, f)
 		_, fence := begin(t, f, exportops.Started)
 		id, members := archived(t, f, fence, ids...)
