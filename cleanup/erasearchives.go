@@ -79,7 +79,7 @@ func (e *archiveErasure) finishEarlier(ctx context.Context) (bool, error) {
 	work.as = func(any) any { return *e.res }
 	work.Progress = nil
 	r := &archiveRun{logRun: &logRun{
-		Cleaner: e.Cleaner, work: work, sel: e.finish, res: &exportops.LogCleanupResult{}, pace: pace{size: 1000, least: 50, most: 4000},
+		Cleaner: e.Cleaner, work: work, sel: e.finish, res: &exportops.LogCleanupResult{}, pace: logPace(),
 	}}
 	return r.finishEarlier(ctx)
 }

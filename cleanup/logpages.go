@@ -14,6 +14,10 @@ const (
 	mostLogRows = 2000 // two such pages are held at once
 )
 
+// logPace is that of deleting log rows. It begins small: nothing is known of the
+// disk yet, and the first batch keeps others waiting as well.
+func logPace() pace { return pace{size: 250, least: 50, most: 4000} }
+
 // logPage is a page of log rows, and what is to become of each.
 type logPage struct {
 	rows     []exportops.LogRow

@@ -41,7 +41,7 @@ type logRun struct {
 // rows are not counted yet, their hours are rolled up before.
 func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *exportops.LogCleanupResult) error {
 	defer func() { sumUpLogs(res) }()
-	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: pace{size: 1000, least: 50, most: 4000}}
+	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: logPace()}
 	res.Complete = false
 	files, err := r.filesFirst(func(w Work, files *exportops.FileCleanupResult) error {
 		return r.CleanFiles(ctx, w, r.sel.FileSelection(exportops.At(r.Now())), files)

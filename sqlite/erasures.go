@@ -120,15 +120,13 @@ func (s *Store) Scrub(ctx context.Context) error {
 	if s.copier == nil { // a rehearsal
 		return nil
 	}
-	// A bulk change before it may have left a checkpoint under way, which nobody else
-	// can make one beside: that is waited for, and none begins meanwhile.
+	// Beside a checkpoint that a bulk change makes, nobody can make another.
 	s.copying.Lock()
 	defer s.copying.Unlock()
-	if err := s.awaitCopy(); err != nil {
-		return s.explain(err)
-	}
 	var busy, frames, copied int64
-	err := s.write.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &copied)
+	err := s.onWriter(ctx, func(conn *sql.Conn) error {
+		return conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &copied)
+	})
 	if err != nil {
 		return s.explain(fmt.Errorf("empty the log: %w", err))
 	}

@@ -8,24 +8,23 @@ import (
 	"fmt"
 	"sync"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/exportops/exportops"
 )
 
 // Rehearse implements exportops.Database. It holds the database's one writer. A
 // failure to roll back is an error; the connection is given up then, which rolls
 // back too.
-func (s *Store) Rehearse(ctx context.Context, fn func(exportops.Store) error) (err error) {
-	conn, err := s.write.Conn(ctx)
-	if err != nil {
-		return s.explain(fmt.Errorf("begin a rehearsal: %w", err))
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	return conn.Raw(func(raw any) error {
-		stage, ok := raw.(sqliteConn)
-		if !ok {
-			return fmt.Errorf("a connection of type %T cannot rehearse", raw)
-		}
-		return s.rehearse(ctx, stage, fn)
+func (s *Store) Rehearse(ctx context.Context, fn func(exportops.Store) error) error {
+	return s.onWriter(ctx, func(conn *sql.Conn) error {
+		return conn.Raw(func(raw any) error {
+			stage, ok := raw.(sqliteConn)
+			if !ok {
+				return fmt.Errorf("a connection of type %T cannot rehearse", raw)
+			}
+			return s.rehearse(ctx, stage, fn)
+		})
 	})
 }
 
@@ -34,7 +33,7 @@ func (s *Store) rehearse(ctx context.Context, stage sqliteConn, fn func(exportop
 		return s.explain(fmt.Errorf("begin a rehearsal: %w", err))
 	}
 	var mu sync.Mutex
-	play := &Store{path: s.path, table: s.table, replacer: s.replacer, configKeys: s.configKeys}
+	play := &Store{path: s.path, table: s.table, replacer: s.replacer, configKeys: s.configKeys, turn: semaphore.NewWeighted(1)}
 	play.write = sql.OpenDB(&stageConnector{stage: stage, mu: &mu, writes: true})
 	play.write.SetMaxOpenConns(1)
 	play.read = sql.OpenDB(&stageConnector{stage: stage, mu: &mu})

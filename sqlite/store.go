@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -47,9 +48,10 @@ type Store struct {
 	read   *sql.DB
 	copier *sql.DB // makes the checkpoints of bulk changes; nil in a rehearsal
 
-	copying sync.Mutex // guards what follows
-	copied  time.Time  // the last checkpoint of a bulk change
-	beside  chan error // ends the one that is made while changes go on; nil where none is
+	turn *semaphore.Weighted // the writer's, of one
+
+	copying sync.Mutex // guards what follows; held while a bulk change's checkpoint is made
+	copied  time.Time  // the last one
 	idle    *time.Timer
 
 	configKeys []string
@@ -90,7 +92,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := checkFile(path, o.Create); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, table: o.Table, configKeys: o.ConfigKeys}
+	s := &Store{path: path, table: o.Table, configKeys: o.ConfigKeys, turn: semaphore.NewWeighted(1)}
 	if s.write, err = open(ctx, path, "rwc", 1); err != nil {
 		return nil, unavailable(path, err)
 	}
@@ -191,8 +193,8 @@ func (s *Store) Close() error {
 	if s.idle != nil {
 		s.idle.Stop()
 	}
-	err := s.awaitCopy()
 	s.copying.Unlock()
+	var err error
 	if s.copier != nil {
 		err = errors.Join(err, s.copier.Close())
 	}
@@ -206,7 +208,8 @@ func (s *Store) Path() string { return s.path }
 func (s *Store) Name() string { return s.path }
 
 // Writer returns the one connection that may write, for a job engine that
-// shares it: a second writing pool would fail with lock errors.
+// shares it: a second writing pool would fail with lock errors. It waits for the
+// connection beside those of us who wait for their turn.
 func (s *Store) Writer() *sql.DB { return s.write }
 
 // sql puts the names that depend on the installation into a query: {logs} is

@@ -15,7 +15,30 @@ import (
 
 // tx runs fn in a transaction that holds the write lock from its start.
 func (s *Store) tx(ctx context.Context, fn func(*sql.Tx) error) error {
-	tx, err := s.write.BeginTx(ctx, nil)
+	return s.onWriter(ctx, func(conn *sql.Conn) error { return s.begin(ctx, conn, fn) })
+}
+
+// onWriter runs fn with the writer, which those who ask get in their order: a pool
+// would pick any of them, and one could wait for two others' transactions.
+func (s *Store) onWriter(ctx context.Context, fn func(*sql.Conn) error) (err error) {
+	if err := s.turn.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("wait for the writer: %w", err)
+	}
+	defer s.turn.Release(1)
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return s.explain(fmt.Errorf("begin: %w", err))
+	}
+	defer func() {
+		if failed := conn.Close(); failed != nil {
+			err = errors.Join(err, failed)
+		}
+	}()
+	return fn(conn)
+}
+
+func (s *Store) begin(ctx context.Context, conn *sql.Conn, fn func(*sql.Tx) error) error {
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return s.explain(fmt.Errorf("begin: %w", err))
 	}
