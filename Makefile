@@ -52,9 +52,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
-killsweep: ## every job killed at every system call that leaves something, on real backends (JOB=hold for one)
+killsweep: ## every job killed at every system call that leaves something, on real backends (JOB=hold for one, FROM=100 to go on)
 	scripts/setup
-	EXPORTOPS_KILLSWEEP=full scripts/servers postgres s3 -- \
+	EXPORTOPS_KILLSWEEP=$(if $(FROM),from=$(FROM),full) scripts/servers postgres s3 -- \
 		go test -count=1 -timeout 24h -v -run '/^$(or $(JOB),.*)$$' ./internal/killsweep
 
 ci: ## what the build server runs

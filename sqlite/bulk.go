@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -20,6 +21,10 @@ const (
 	// the next, and checkpointPause is how long to wait for readers before trying again.
 	checkpointTries = 40
 	checkpointPause = 5 * time.Millisecond
+	// quietRounds are the checkpoints in a row that found fewFrames at most, after which
+	// the database is taken to be synced: SQLite does so only where nothing was added
+	// to the log while it copied, and of these one was so.
+	quietRounds, fewFrames = 3, 100
 	// autoCheckpoint is the pages of the log after which a commit copies them.
 	autoCheckpoint = 2000
 )
@@ -28,7 +33,7 @@ const (
 // that are made again where a power cut undoes them: their commits are not
 // synced. The next commit that is, such as that which ends the run, syncs them
 // too, so that nothing later lasts where they do not. Their checkpoints are made
-// between them and beside the writer, which others wait for.
+// between them, and beside the writer, which others wait for.
 func (s *Store) bulkFenced(ctx context.Context, c exportops.Checkpoint, fn func(*sql.Tx) error) error {
 	return s.bulk(ctx, func(tx *sql.Tx) error { return s.inFence(ctx, tx, c, fn) })
 }
@@ -63,8 +68,8 @@ func (s *Store) unsynced(ctx context.Context, fn func(*sql.Tx) error) error {
 }
 
 // copyLog copies the log into the database, once in a while, and has it begin anew.
-// Bulk changes wait for that, and others hardly do: the copies are made, and synced,
-// on a connection of its own.
+// The log is synced before, while the changes go on. Then they wait, and others hardly
+// do: the copies are made, and synced, on a connection of its own.
 func (s *Store) copyLog(ctx context.Context) error {
 	s.copying.Lock()
 	defer s.copying.Unlock()
@@ -72,31 +77,73 @@ func (s *Store) copyLog(ctx context.Context) error {
 		s.idle.Stop()
 	}
 	s.idle = time.AfterFunc(2*checkpointEvery, s.endBulk)
-	if time.Since(s.copied) < checkpointEvery {
+	switch {
+	case time.Since(s.copied) < checkpointEvery:
+		return nil
+	case s.beside == nil:
+		s.beside = make(chan error, 1)
+		go func() { s.beside <- s.syncLog() }()
+		return nil
+	case len(s.beside) == 0:
 		return nil
 	}
 	defer func() { s.copied = time.Now() }()
-	before := int64(-1)
+	if err := s.awaitSync(); err != nil {
+		return err
+	}
+	return s.copyAll(ctx)
+}
+
+// syncLog syncs the log, as a checkpoint does to begin with, while changes go on.
+// Where it is not beside the database, as behind a link, that is left to do then.
+// Nobody locks that file: SQLite's locks are in others.
+func (s *Store) syncLog() error {
+	log, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(log.Sync(), log.Close())
+	}
+	if err != nil {
+		return unavailable(s.path, fmt.Errorf("sync the log: %w", err))
+	}
+	return nil
+}
+
+// awaitSync waits for the sync of the log that goes on beside the changes.
+func (s *Store) awaitSync() error {
+	if s.beside == nil {
+		return nil
+	}
+	err := <-s.beside
+	s.beside = nil
+	return err
+}
+
+// copyAll copies all of the log, and has it begin anew where nobody reads.
+func (s *Store) copyAll(ctx context.Context) error {
+	quiet, before := 0, int64(0)
 	for range checkpointTries {
 		done, all, err := checkpoint(ctx, s.copier)
 		if err != nil {
 			return err
 		}
-		// SQLite syncs the database only where nothing was added to the log meanwhile. A
-		// checkpoint that finds nothing new says that the one before was so.
-		settled := all && done == before
+		if quiet++; !all || done-before > fewFrames {
+			quiet = 0
+		}
 		before = done
-		if settled {
+		if quiet >= quietRounds {
 			if anew, err := s.beginAnew(ctx); anew || err != nil {
 				return err
 			}
+		} else if all {
+			continue
 		}
-		if settled || !all {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(checkpointPause):
-			}
+		select { // until readers are gone
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(checkpointPause):
 		}
 	}
 	return nil
@@ -106,7 +153,7 @@ func (s *Store) copyLog(ctx context.Context) error {
 // change begins the log anew. It does nothing, and says so, while somebody reads: the
 // log is added to then, until the next checkpoint.
 func (s *Store) beginAnew(ctx context.Context) (anew bool, err error) {
-	return anew, s.onWriter(ctx, func(conn *sql.Conn) error {
+	err = s.onWriter(ctx, func(conn *sql.Conn) error {
 		if s.read.Stats().InUse > 0 {
 			return nil
 		}
@@ -114,6 +161,7 @@ func (s *Store) beginAnew(ctx context.Context) (anew bool, err error) {
 		_, _, err := checkpoint(ctx, conn)
 		return err
 	})
+	return anew, err
 }
 
 // endBulk gives the checkpoints back to the writer's commits, of which the first
@@ -123,6 +171,7 @@ func (s *Store) endBulk() {
 	s.copying.Lock()
 	defer s.copying.Unlock()
 	ctx := context.Background() // it belongs to no call
+	_ = s.awaitSync()
 	_, _, _ = checkpoint(ctx, s.copier)
 	_ = s.onWriter(ctx, func(conn *sql.Conn) error {
 		_, err := conn.ExecContext(ctx, fmt.Sprintf(`PRAGMA wal_autocheckpoint = %d`, autoCheckpoint))

@@ -5,25 +5,17 @@ import (
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
-// A bulk change leaves a checkpoint under way, beside which there can be no other.
-func TestScrubWaitsForTheCheckpointOfABulkChange(t *testing.T) {
-	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), Create: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+// What a bulk change does to the log must not be in its way.
+func TestScrubEmptiesTheLogAfterABulkChange(t *testing.T) {
+	s := migrated(t)
 	for i := range 100 {
-		err := s.bulk(t.Context(), func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(t.Context(), `INSERT INTO exportops_run_keys VALUES (?, hex(randomblob(20000)), '')`, i)
-			return err
-		})
-		if err != nil {
+		if err := s.bulk(t.Context(), insert(t, i, 20_000)); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Scrub(t.Context()); err != nil {
@@ -32,16 +24,139 @@ func TestScrubWaitsForTheCheckpointOfABulkChange(t *testing.T) {
 	}
 }
 
-// Whatever becomes of a bulk change, what is acknowledged after it is synced.
-func TestTheWriterSyncsAfterABulkChange(t *testing.T) {
+// Otherwise the log would grow for as long as a bulk change takes.
+func TestTheLogBeginsAnewWhileOthersRecord(t *testing.T) {
+	s := migrated(t)
+	ctx, stop := context.WithCancel(t.Context())
+	recorded := make(chan int)
+	go func() {
+		n := 0
+		for ; ctx.Err() == nil; n++ {
+			if err := s.tx(t.Context(), insert(t, -n, 100)); err != nil {
+				t.Error(err)
+			}
+		}
+		recorded <- n
+	}()
+	for i := range 20 {
+		s.copied = time.Time{} // as if the time had passed
+		for n := range 5 {
+			if err := s.bulk(t.Context(), insert(t, 5*i+n+1, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stop()
+	if n := <-recorded; n < 20 {
+		t.Errorf("%d changes beside", n)
+	}
+	// Each of the changes takes some 50 frames, of which there were 100.
+	if frames := frames(t, s); frames > 2000 {
+		t.Errorf("the log has grown to %d frames", frames)
+	}
+}
+
+func TestABulkChangeWaitsForReadersToLeaveTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := migrated(t)
+		for i := range 5 {
+			if err := s.bulk(t.Context(), insert(t, i, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reader, err := s.read.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := reader.ExecContext(t.Context(), `BEGIN; SELECT count(*) FROM exportops_run_keys`); err != nil {
+			t.Fatal(err)
+		}
+		// As if the time had passed, and the log had been synced.
+		s.copied, s.beside = time.Time{}, make(chan error, 1)
+		s.beside <- nil
+		done := make(chan error, 1)
+		go func() { done <- s.bulk(t.Context(), insert(t, 5, 1)) }()
+		synctest.Wait()
+		if len(done) > 0 {
+			t.Fatalf("it did not wait, %v", <-done)
+		}
+		if _, err := reader.ExecContext(t.Context(), `COMMIT`); err != nil {
+			t.Fatal(err)
+		}
+		if err := reader.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		if frames := frames(t, s); frames > 50 {
+			t.Errorf("the log has %d frames, more than the last change's", frames)
+		}
+	})
+}
+
+// frames returns how many the log has.
+func frames(t *testing.T, s *Store) (n int) {
+	t.Helper()
+	var busy, done int
+	if err := s.copier.QueryRowContext(t.Context(), `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &n, &done); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// Otherwise one could wait for two others' transactions, or more.
+func TestTheWriterIsGivenOutInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := migrated(t)
+		release := make(chan struct{})
+		var order []int
+		for i := range 20 {
+			go func() {
+				err := s.onWriter(t.Context(), func(*sql.Conn) error {
+					order = append(order, i)
+					if i == 0 {
+						<-release
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		close(release)
+		synctest.Wait()
+		if len(order) != 20 || !slices.IsSorted(order) {
+			t.Errorf("in the order %v", order)
+		}
+	})
+}
+
+func migrated(t *testing.T) *Store {
+	t.Helper()
 	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "x.db"), Create: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
+	t.Cleanup(func() { _ = s.Close() })
 	if err := s.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func insert(t *testing.T, i, size int) func(*sql.Tx) error {
+	return func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `INSERT INTO exportops_run_keys VALUES (?, hex(randomblob(?)), '')`, i, size)
+		return err
+	}
+}
+
+// Whatever becomes of a bulk change, what is acknowledged after it is synced.
+func TestTheWriterSyncsAfterABulkChange(t *testing.T) {
+	s := migrated(t)
 	level := func() (n int) {
 		t.Helper()
 		if err := s.write.QueryRowContext(t.Context(), `PRAGMA synchronous`).Scan(&n); err != nil {

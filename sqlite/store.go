@@ -50,8 +50,9 @@ type Store struct {
 
 	turn *semaphore.Weighted // the writer's, of one
 
-	copying sync.Mutex // guards what follows; held while a bulk change's checkpoint is made
+	copying sync.Mutex // guards what follows; held while bulk changes wait for a checkpoint
 	copied  time.Time  // the last one
+	beside  chan error // ends the sync of the log before the next; nil where none is under way
 	idle    *time.Timer
 
 	configKeys []string
@@ -193,8 +194,8 @@ func (s *Store) Close() error {
 	if s.idle != nil {
 		s.idle.Stop()
 	}
+	err := s.awaitSync()
 	s.copying.Unlock()
-	var err error
 	if s.copier != nil {
 		err = errors.Join(err, s.copier.Close())
 	}

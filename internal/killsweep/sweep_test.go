@@ -47,19 +47,25 @@ const (
 	sampledJobs   = 3
 )
 
-// EXPORTOPS_KILLSWEEP is full for all points, at=N for one of each job, the seed of a
-// sample, random for another one each time, or nothing for the sample of every test
-// run: a change is to fail by what it changes.
+// EXPORTOPS_KILLSWEEP is full for all points, from=N for those from one on, at=N for one
+// of each job, the seed of a sample, random for another one each time, or nothing for
+// the sample of every test run: a change is to fail by what it changes.
 var asked = os.Getenv("EXPORTOPS_KILLSWEEP")
 
-func all() bool { return asked == "full" }
+func all() bool { return asked == "full" || strings.HasPrefix(asked, "from=") }
 
 // only returns the one point that is asked for, 0 for none.
 func only(t *testing.T) int {
 	t.Helper()
-	at, ok := strings.CutPrefix(asked, "at=")
+	return point(t, "at=", 0)
+}
+
+// point returns the one that is asked for by a word, or what stands for none.
+func point(t *testing.T, word string, none int) int {
+	t.Helper()
+	at, ok := strings.CutPrefix(asked, word)
 	if !ok {
-		return 0
+		return none
 	}
 	n, err := strconv.Atoi(at)
 	if err != nil || n < 1 {
@@ -83,7 +89,7 @@ func random(t *testing.T, part string) *rand.Rand {
 	t.Helper()
 	n, err := seed()
 	if err != nil {
-		t.Fatalf("EXPORTOPS_KILLSWEEP is neither full, nor at=N, nor the seed of a sample: %v", err)
+		t.Fatalf("EXPORTOPS_KILLSWEEP is neither full, nor from=N, nor at=N, nor the seed of a sample: %v", err)
 	}
 	t.Logf("a sample, again by EXPORTOPS_KILLSWEEP=%d", n)
 	h := fnv.New64a()
@@ -183,7 +189,7 @@ func sweep(t *testing.T, worlds []*world, j job) {
 		return killed
 	}
 	if all() {
-		for n := 1; try(n); n++ {
+		for n := point(t, "from=", 1); try(n); n++ {
 			if n > 20*o.Points {
 				t.Fatalf("there is no end after %d points; an undisturbed run has %d", n, o.Points)
 			}
