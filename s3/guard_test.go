@@ -167,7 +167,9 @@ func TestFullVerification(t *testing.T) {
 		for op, want := range map[string]string{"HeadObject": "before", "DeleteObjects": "at", "": "after"} {
 			f := newFake("a", "b")
 			f.fault = func(q request) *http.Response {
+				f.mu.Lock()
 				f.gone = f.gone || q.op == op
+				f.mu.Unlock()
 				return nil
 			}
 			f.spoil = func(q request, a *http.Response) (*http.Response, error) {

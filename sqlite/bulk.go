@@ -71,8 +71,10 @@ func (s *Store) unsynced(ctx context.Context, fn func(*sql.Tx) error) error {
 // The log is synced before, while the changes go on. Then they wait, and others hardly
 // do: the copies are made, and synced, on a connection of its own.
 func (s *Store) copyLog(ctx context.Context) error {
-	s.copying.Lock()
-	defer s.copying.Unlock()
+	if err := s.copying.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("wait for a checkpoint: %w", err)
+	}
+	defer s.copying.Release(1)
 	if s.idle != nil {
 		s.idle.Stop()
 	}
@@ -168,9 +170,11 @@ func (s *Store) beginAnew(ctx context.Context) (anew bool, err error) {
 // should find little to copy. Where it fails the database is unusable, and
 // whoever uses it next says so.
 func (s *Store) endBulk() {
-	s.copying.Lock()
-	defer s.copying.Unlock()
-	ctx := context.Background() // it belongs to no call
+	ctx := context.Background()           // it belongs to no call
+	if s.copying.Acquire(ctx, 1) != nil { // which nothing ends before it is done
+		return
+	}
+	defer s.copying.Release(1)
 	_ = s.awaitSync()
 	_, _, _ = checkpoint(ctx, s.copier)
 	_ = s.onWriter(ctx, func(conn *sql.Conn) error {

@@ -121,8 +121,10 @@ func (s *Store) Scrub(ctx context.Context) error {
 		return nil
 	}
 	// Beside a checkpoint that a bulk change makes, nobody can make another.
-	s.copying.Lock()
-	defer s.copying.Unlock()
+	if err := s.copying.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("wait for a checkpoint: %w", err)
+	}
+	defer s.copying.Release(1)
 	var busy, frames, copied int64
 	err := s.onWriter(ctx, func(conn *sql.Conn) error {
 		return conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &copied)

@@ -38,7 +38,7 @@ func (s *Store) rehearse(ctx context.Context, stage sqliteConn, fn func(exportop
 	play.write.SetMaxOpenConns(1)
 	play.read = sql.OpenDB(&stageConnector{stage: stage, mu: &mu})
 	defer func() {
-		err = errors.Join(err, play.Close())
+		err = errors.Join(err, play.Close()) //nolint:contextcheck // no context ends it
 		// Also when ctx has ended or fn panicked.
 		if _, rb := stage.ExecContext(context.WithoutCancel(ctx), "ROLLBACK", nil); rb != nil {
 			err = errors.Join(err, fmt.Errorf("roll a rehearsal back: %w", rb), driver.ErrBadConn)

@@ -50,9 +50,9 @@ type Store struct {
 
 	turn *semaphore.Weighted // the writer's, of one
 
-	copying sync.Mutex // guards what follows; held while bulk changes wait for a checkpoint
-	copied  time.Time  // the last one
-	beside  chan error // ends the sync of the log before the next; nil where none is under way
+	copying *semaphore.Weighted // guards what follows; held while bulk changes wait for a checkpoint
+	copied  time.Time           // the last one
+	beside  chan error          // ends the sync of the log before the next; nil where none is under way
 	idle    *time.Timer
 
 	configKeys []string
@@ -93,7 +93,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := checkFile(path, o.Create); err != nil {
 		return nil, err
 	}
-	s := &Store{path: path, table: o.Table, configKeys: o.ConfigKeys, turn: semaphore.NewWeighted(1)}
+	s := &Store{
+		path: path, table: o.Table, configKeys: o.ConfigKeys, turn: semaphore.NewWeighted(1), copying: semaphore.NewWeighted(1),
+	}
 	if s.write, err = open(ctx, path, "rwc", 1); err != nil {
 		return nil, unavailable(path, err)
 	}
@@ -106,7 +108,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s.copier.SetMaxOpenConns(1)
 	if err := s.learnTable(ctx); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, s.Close()) //nolint:contextcheck // no context ends it
 	}
 	return s, nil
 }
@@ -190,13 +192,15 @@ func connect(ctx context.Context, db *sql.DB) error {
 
 // Close closes the database. No operation may be under way.
 func (s *Store) Close() error {
-	s.copying.Lock()
-	if s.idle != nil {
-		s.idle.Stop()
-	}
-	err := s.awaitSync()
-	s.copying.Unlock()
-	if s.copier != nil {
+	var err error
+	if s.copier != nil { // this is no rehearsal
+		if err = s.copying.Acquire(context.Background(), 1); err == nil {
+			if s.idle != nil {
+				s.idle.Stop()
+			}
+			err = s.awaitSync()
+			s.copying.Release(1)
+		}
 		err = errors.Join(err, s.copier.Close())
 	}
 	return errors.Join(err, s.read.Close(), s.write.Close())
