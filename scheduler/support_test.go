@@ -143,7 +143,12 @@ func (p *process) expired(n int) {
 	past := exportops.At(time.Now().Add(-48 * time.Hour))
 	for i := range n {
 		name := fmt.Sprintf("%s.csv", exportops.NewID())
-		if err := os.WriteFile(filepath.Join(p.root, name), []byte("x"), 0o600); err != nil {
+		file := filepath.Join(p.root, name)
+		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+		// One that was written at the moment of its claim would be taken for a newer file.
+		if err := os.Chtimes(file, past.Time, past.Time); err != nil {
 			p.t.Fatal(err)
 		}
 		_, err := p.store.Writer().ExecContext(p.t.Context(), `INSERT INTO export_logs
