@@ -194,6 +194,9 @@ func sweep(t *testing.T, worlds []*world, j job) {
 				t.Fatalf("there is no end after %d points; an undisturbed run has %d", n, o.Points)
 			}
 		}
+		if tried == 0 {
+			t.Errorf("it has no such point: an undisturbed run has %d", o.Points)
+		}
 	} else {
 		for _, n := range sample(t, o.Points) {
 			try(n)
