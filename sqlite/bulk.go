@@ -170,8 +170,8 @@ func (s *Store) beginAnew(ctx context.Context) (anew bool, err error) {
 // should find little to copy. Where it fails the database is unusable, and
 // whoever uses it next says so.
 func (s *Store) endBulk() {
-	ctx := context.Background()           // it belongs to no call
-	if s.copying.Acquire(ctx, 1) != nil { // which nothing ends before it is done
+	ctx := context.Background() // it belongs to no call, and does not end
+	if err := s.copying.Acquire(ctx, 1); err != nil {
 		return
 	}
 	defer s.copying.Release(1)
