@@ -66,6 +66,9 @@ type CountGuard struct {
 	// LeftOver is what a run before, with the same parameters, was let to delete
 	// and did not come to.
 	LeftOver int64 `json:"left_over"`
+	// None says that not even a row was found of which more would be to ask. It is
+	// for whoever has counted, and goes on at once.
+	None bool `json:"-"`
 }
 
 // NewCountGuard returns a guard with the limit that follows from what the last

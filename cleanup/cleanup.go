@@ -72,6 +72,9 @@ type Work struct {
 	// Shared says that other processes may help with the run's files.
 	Shared bool
 
+	// noneDue says that somebody has just looked, and found no file due: only claims
+	// of dead runs are dealt with.
+	noneDue bool
 	// as turns the result of a part into that of the whole, for the run's record;
 	// nil where it is the whole.
 	as func(any) any

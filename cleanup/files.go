@@ -36,7 +36,7 @@ type fileRun struct {
 func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {
 	size := c.Files.MaxBatch()
 	return &fileRun{
-		Cleaner: c, work: w, res: res, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		Cleaner: c, work: w, res: res, drained: w.noneDue, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
 		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
 		recovered: map[string]*recovered{}, older: map[string]bool{},
 	}
@@ -91,7 +91,10 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 	if err := r.prepare(ctx); err != nil {
 		return false, err
 	}
-	steps := []func(context.Context) (bool, error){r.recover, r.drain, r.drainPostponed}
+	steps := []func(context.Context) (bool, error){r.recover}
+	if !r.work.noneDue {
+		steps = append(steps, r.drain, r.drainPostponed)
+	}
 	if r.work.Shared {
 		steps = append(steps, r.awaitWorkers)
 	}
@@ -103,9 +106,11 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 	return true, nil
 }
 
-// prepare looks at the root, and for files that rows share.
+// prepare looks at the root, and for files that rows share: in the whole table, so
+// only where there is a file to delete.
 func (r *fileRun) prepare(ctx context.Context) (err error) {
-	if err := checkRoot(ctx, r.Store, r.Files, r.Locator, r.plan.sel); err != nil {
+	err = checkRoot(ctx, r.Store, r.Files, r.Locator, r.plan.sel)
+	if err != nil || r.work.noneDue {
 		return reading(ctx, "", err)
 	}
 	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, r.plan.sel.Mode, exportops.At(r.Now()))

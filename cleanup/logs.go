@@ -20,6 +20,8 @@ type LogWork struct {
 	// LoneCut is for metrics of exports that have no row: recorded before. The zero
 	// time with Policy leaves them all.
 	LoneCut exportops.Time
+	// NoFiles says that a guard has just found none of the files due that go first.
+	NoFiles bool
 	// Roll sees to it that the hours the rows lie in are rolled up: what is
 	// deleted must have been counted. It is called where a row was not.
 	Roll func(ctx context.Context) error
@@ -44,6 +46,7 @@ func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *expor
 	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: logPace()}
 	res.Complete = false
 	files, err := r.filesFirst(func(w Work, files *exportops.FileCleanupResult) error {
+		w.noneDue = sel.NoFiles
 		return r.CleanFiles(ctx, w, r.sel.FileSelection(exportops.At(r.Now())), files)
 	})
 	if err != nil {

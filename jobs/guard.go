@@ -162,6 +162,7 @@ type counting struct {
 func countDue(g *exportops.CountGuard, forced bool, c counting) (*exportops.CountGuard, error) {
 	var err error
 	if g.Found, err = c.upTo(g.Limit + 1); err != nil || !g.Refuses() {
+		g.None = err == nil && g.Found == 0
 		return g, err
 	}
 	n, all, err := c.exactly(g.Limit)

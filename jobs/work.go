@@ -257,7 +257,9 @@ func (r *Runner) cleanLogs(ctx context.Context, req Request, work cleanup.Work, 
 	if req.Plan != nil {
 		err = r.cleaner.ApplyLogPlan(ctx, work, r.plannedWork(req.Plan, work.Deadline), req.Plan, res)
 	} else {
-		err = r.cleaner.CleanLogs(ctx, work, r.logWork(req, work.Deadline), res)
+		w := r.logWork(req, work.Deadline)
+		w.NoFiles = res.Guards != nil && res.Guards.Files != nil && res.Guards.Files.None
+		err = r.cleaner.CleanLogs(ctx, work, w, res)
 	}
 	if err == nil {
 		err = r.chain(ctx, work)

@@ -38,9 +38,10 @@ const readableFrom = `'0001-01-01 00:00:00+00'`
 // order is how a selection walks through the table: by an index of the
 // contract, with ties broken by the row's id.
 type order struct {
-	where string // with $1, $2 … for args
-	args  []any
-	sort  string // the column of the index, or "" for the id alone
+	where  string // with $1, $2 … for args
+	args   []any
+	sort   string // the column of the index, or "" for the id alone
+	ledger string // what the ledger must say of a row as well, as d; "" for anything
 }
 
 func orderOf(s exportops.Selection) (order, error) {
@@ -58,16 +59,17 @@ func orderOf(s exportops.Selection) (order, error) {
 	case exportops.ByLogCleanup:
 		return order{
 			where: `e.timestamp < $1::timestamptz AND e.timestamp >= ` + readableFrom + ` AND e.status IN ('expired', 'failed')
-				AND e.file_url > '' AND coalesce(d.state, '') NOT IN ('deleted', 'absent')`,
+				AND e.file_url > ''`,
 			args: []any{s.Cut.String()}, sort: "timestamp",
+			ledger: `coalesce(d.state, '') NOT IN ('deleted', 'absent')`,
 		}, nil
 	case exportops.ByPolicy:
 		return order{where: `true`}, nil
 	case exportops.ByErasure:
 		return order{
-			where: `e.user_id = $1::uuid AND e.status NOT IN ('queued', 'processing') AND e.file_url > ''
-				AND NOT (e.status <> 'completed' AND coalesce(d.state, '') IN ('deleted', 'absent'))`,
-			args: []any{userArg(s.UserID)},
+			where:  `e.user_id = $1::uuid AND e.status NOT IN ('queued', 'processing') AND e.file_url > ''`,
+			args:   []any{userArg(s.UserID)},
+			ledger: `NOT (e.status <> 'completed' AND coalesce(d.state, '') IN ('deleted', 'absent'))`,
 		}, nil
 	}
 	return order{}, fmt.Errorf("no selection by %q", s.Mode)
@@ -104,6 +106,15 @@ func (o order) after(c exportops.Cursor) (order, error) {
 	return o.and(` AND (e.`+o.sort+`, e.id) > (?::timestamptz, ?::uuid)`, p.Sort, p.ID), nil
 }
 
+// upTo adds the condition that comes no further than a cursor.
+func (o order) upTo(c exportops.Cursor) (order, error) {
+	var p place
+	if err := json.Unmarshal([]byte(c), &p); err != nil {
+		return o, fmt.Errorf("cursor %q: %w", c, err)
+	}
+	return o.and(` AND (e.`+o.sort+`, e.id) <= (?::timestamptz, ?::uuid)`, p.Sort, p.ID), nil
+}
+
 // and adds a condition, with ? for its arguments.
 func (o order) and(condition string, args ...any) order {
 	o.args = append([]any{}, o.args...)
@@ -113,6 +124,23 @@ func (o order) and(condition string, args ...any) order {
 	}
 	o.where += condition
 	return o
+}
+
+// filter is all that is asked of a row; d is the ledger's entry where ledger is set.
+func (o order) filter() string {
+	if o.ledger == "" {
+		return o.where
+	}
+	return o.where + ` AND ` + o.ledger
+}
+
+// counted are the rows to count: looking into the ledger for each takes ten times
+// as long as counting them by an index.
+func (o order) counted() string {
+	if o.ledger == "" {
+		return ` FROM {logs} e WHERE ` + o.where
+	}
+	return candidateFrom + ` WHERE ` + o.filter()
 }
 
 func (o order) by() string {
@@ -130,6 +158,10 @@ func (o order) cursor(r candidateRow) exportops.Cursor {
 	case o.sort == "expires_at" && r.ExpiresAt != nil:
 		p.Sort = *r.ExpiresAt
 	}
+	return p.cursor()
+}
+
+func (p place) cursor() exportops.Cursor {
 	b, err := json.Marshal(p)
 	if err != nil {
 		panic(err) // two texts cannot fail
@@ -192,19 +224,24 @@ func (s *Store) Candidates(ctx context.Context, sel exportops.Selection, after e
 	page []exportops.Candidate, next exportops.Cursor, err error,
 ) {
 	o, err := orderOf(sel)
-	if err == nil {
-		o, err = o.after(after)
-	}
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.reading(ctx, func(tx pgx.Tx) error {
-		page, err = s.scanCandidates(ctx, tx, o, `SELECT`+candidateColumns+candidateFrom+` WHERE `+o.where+o.by()+
-			fmt.Sprintf(` LIMIT %d`, limit), o.args...)
-		return err
-	})
-	if err != nil {
-		return nil, "", err
+	for part, err := range s.stretches(ctx, o, after) {
+		if err == nil {
+			err = s.reading(ctx, func(tx pgx.Tx) error {
+				more, err := s.scanCandidates(ctx, tx, part, `SELECT`+candidateColumns+candidateFrom+` WHERE `+part.filter()+part.by()+
+					fmt.Sprintf(` LIMIT %d`, limit-len(page)), part.args...)
+				page = append(page, more...)
+				return err
+			})
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		if len(page) == limit {
+			break
+		}
 	}
 	if len(page) == limit && limit > 0 {
 		next = page[limit-1].Cursor
@@ -218,17 +255,7 @@ func (s *Store) CountCandidates(ctx context.Context, sel exportops.Selection, af
 	if err != nil {
 		return 0, err
 	}
-	return s.countRows(ctx, o, candidateFrom, after)
-}
-
-func (s *Store) countRows(ctx context.Context, o order, from string, after exportops.Cursor) (n int64, err error) {
-	if o, err = o.after(after); err != nil {
-		return 0, err
-	}
-	err = s.reading(ctx, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, s.sql(`SELECT count(*)`+from+` WHERE `+o.where), o.args...).Scan(&n)
-	})
-	return n, err
+	return s.countRows(ctx, o, after)
 }
 
 // CandidatesByID implements exportops.DeletionStore.

@@ -100,7 +100,7 @@ func (s *Store) lockFound(ctx context.Context, tx pgx.Tx, sel exportops.Selectio
 		return nil, err
 	}
 	o = o.and(` AND e.id = ANY(?::uuid[])`, locked)
-	return s.scanCandidates(ctx, tx, o, `SELECT`+candidateColumns+candidateFrom+` WHERE `+o.where+o.by(), o.args...)
+	return s.scanCandidates(ctx, tx, o, `SELECT`+candidateColumns+candidateFrom+` WHERE `+o.filter()+o.by(), o.args...)
 }
 
 func (s *Store) lockNamed(ctx context.Context, tx pgx.Tx, exportIDs []string) ([]exportops.Candidate, error) {

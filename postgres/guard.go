@@ -16,26 +16,12 @@ func (s *Store) CountCandidatesUpTo(ctx context.Context, sel exportops.Selection
 	if err != nil {
 		return 0, err
 	}
-	return s.countUpTo(ctx, o, candidateFrom, most)
+	return s.countUpTo(ctx, o, most)
 }
 
 // CountLogRowsUpTo implements exportops.GuardStore.
 func (s *Store) CountLogRowsUpTo(ctx context.Context, sel exportops.LogSelection, most int64) (int64, error) {
-	return s.countUpTo(ctx, logOrder(sel), ` FROM {logs} e`, most)
-}
-
-// countUpTo reads in the order of the index, where the selection has one: without
-// that the planner may take the few rows that it is asked for to be anywhere.
-func (s *Store) countUpTo(ctx context.Context, o order, from string, most int64) (n int64, err error) {
-	by := ""
-	if o.sort != "" {
-		by = o.by()
-	}
-	err = s.reading(ctx, func(tx pgx.Tx) error {
-		query := fmt.Sprintf(`SELECT count(*) FROM (SELECT 1%s WHERE %s%s LIMIT %d) t`, from, o.where, by, most)
-		return tx.QueryRow(ctx, s.sql(query), o.args...).Scan(&n)
-	})
-	return n, err
+	return s.countUpTo(ctx, logOrder(sel), most)
 }
 
 // FinishedRuns implements exportops.GuardStore.

@@ -110,7 +110,7 @@ func (s *Store) LogRowsByID(ctx context.Context, ids []string) (rows []exportops
 
 // CountLogRows implements exportops.LogStore.
 func (s *Store) CountLogRows(ctx context.Context, sel exportops.LogSelection, after exportops.Cursor) (int64, error) {
-	return s.countRows(ctx, logOrder(sel), ` FROM {logs} e`, after)
+	return s.countRows(ctx, logOrder(sel), after)
 }
 
 // rowOverhead is what a row takes beside its texts of any length: three ids,

@@ -2,9 +2,14 @@ package postgres
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/exportops/exportops"
 )
 
 // part is what a plan did, once it was carried out.
@@ -63,7 +68,13 @@ func TestAPageReadsNoMore(t *testing.T) {
 	if len(whole) != page {
 		t.Fatalf("%d rows, want %d", len(whole), page)
 	}
-	for name, statements := range watch.seen {
+	watch.costNoMore(t, s, page)
+}
+
+// costNoMore says which statements come to more rows than so many.
+func (p *spy) costNoMore(t *testing.T, s *Store, rows float64) {
+	t.Helper()
+	for name, statements := range p.seen {
 		if len(statements) == 0 {
 			t.Errorf("%s: no statement was seen", name)
 		}
@@ -74,9 +85,63 @@ func TestAPageReadsNoMore(t *testing.T) {
 			}))
 			var plans []struct{ Plan part }
 			must(t, json.Unmarshal(text, &plans))
-			if most := plans[0].Plan.most(); most.Rows*most.Loops > page {
-				t.Errorf("%s: for a page of %d, %s comes to %v rows %v times:\n%s", name, page, most.Kind, most.Rows, most.Loops, text)
+			if most := plans[0].Plan.most(); most.Rows*most.Loops > rows {
+				t.Errorf("%s: %s comes to %v rows %v times, for %v:\n%s", name, most.Kind, most.Rows, most.Loops, rows, text)
 			}
 		}
 	}
+}
+
+// Where the files of nearly all old rows are gone, the few others are found by
+// statements that each look at so many rows: one that went on until it has found
+// enough would be ended for the time that it takes. Some of them are where a stretch
+// ends and the next begins, among rows of the same time.
+func TestAWalkInStretches(t *testing.T) {
+	url := newDatabase(t)
+	run(t, url, `INSERT INTO public.export_logs (id, export_id, user_id, timestamp, format, config, conversation_count, status, file_url, expires_at)
+		SELECT lpad(to_hex(i), 32, '0')::uuid, md5('e' || i)::uuid, md5('u')::uuid, '2025-01-01Z'::timestamptz + i / 100 * interval '1 minute', 'csv',
+			'{}', 1, 'expired', i || '.csv', '2025-06-01Z' FROM generate_series(1, 25000) i`)
+	run(t, url, `INSERT INTO exportops.deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at, row_status, run_id, token,
+			attempts, claimed_at, finished_at)
+		SELECT export_id, user_id, 'expiry', 'deleted', 's', 'b', file_url AS key, file_url, expires_at, 'completed', 'r', 1, 1, now(), now()
+		FROM public.export_logs`)
+	want := []string{"1.csv", "9999.csv", "10000.csv", "10001.csv", "20000.csv", "20001.csv", "25000.csv"}
+	run(t, url, `UPDATE exportops.deletions SET state = 'failed' WHERE key IN ('`+strings.Join(want, `', '`)+`')`, `VACUUM ANALYZE`)
+	watch := &spy{seen: map[string][]statement{}}
+	s, err := open(t.Context(), Options{URL: url}, watch)
+	must(t, err)
+	defer s.Close()
+
+	sel := exportops.Selection{Mode: exportops.ByLogCleanup, Cut: exportops.At(time.Now())}
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []string
+		var rest []int64
+		for after := exportops.Cursor(""); len(rest) == 0 || after != ""; {
+			watch.during("CountCandidates")
+			n, err := s.CountCandidates(t.Context(), sel, after)
+			must(t, err)
+			if rest = append(rest, n); int(n) != len(want)-len(got) {
+				t.Errorf("by %d: %d are left after %q", limit, n, got)
+			}
+			watch.during("Candidates")
+			var page []exportops.Candidate
+			page, after, err = s.Candidates(t.Context(), sel, after, limit)
+			must(t, err)
+			for _, c := range page {
+				got = append(got, *c.FileURL)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("by %d: %q, want %q", limit, got, want)
+		}
+		watch.during("CountCandidatesUpTo")
+		n, err := s.CountCandidatesUpTo(t.Context(), sel, int64(limit))
+		must(t, err)
+		if int(n) != min(limit, len(want)) {
+			t.Errorf("up to %d there are %d", limit, n)
+		}
+	}
+	watch.during("")
+	const alike = 100 // rows of one time, which are sorted by their ids
+	watch.costNoMore(t, s, stretch+alike)
 }
