@@ -104,6 +104,9 @@ type ClaimRequest struct {
 	Limit     int
 	// ExportIDs, where set, takes these rows instead of a page.
 	ExportIDs []string
+	// SkipBusy passes over rows that are named and that somebody else has locked, as
+	// those of a page ever are. Without it they are waited for.
+	SkipBusy bool
 	// Watch names rows that are read in the same transaction and handed to
 	// Decide as others.
 	Watch []string
@@ -142,6 +145,9 @@ type ClaimPage struct {
 	// there is none. A candidate that was to be claimed and has none lost the
 	// key to a claim that is still open.
 	Claims []*Deletion
+	// Busy are the exports of rows that somebody else had locked: nothing was decided
+	// about them. Whoever it was may have claimed them, or left them as they were.
+	Busy []string
 	// Unseen is set where more than MostHeldAtOnce rows came under a hold that
 	// the request has not seen: nothing was read or claimed, and the request is to
 	// be made again by somebody who knows them.

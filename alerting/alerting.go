@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -72,12 +73,18 @@ type change struct {
 	Note string                 `json:"note,omitempty"`
 }
 
+// evaluateWithin bounds one look at all rules.
+const evaluateWithin = 30 * time.Second
+
 // Evaluate reads the figure of every rule, and lets incidents begin, go on and end
 // by them. A rule whose figure cannot be read is told in the error, and the others
 // are held all the same. What happened to an incident, and what channels are to hear
 // of it, is kept by the one process that was first, and emitted as export_alert after
-// that. At last it enqueues the summaries that are due.
+// that. At last it enqueues the summaries that are due. All of it takes half a minute
+// at most.
 func (s *Service) Evaluate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, evaluateWithin)
+	defer cancel()
 	now := exportops.At(s.Now())
 	open, err := s.Store.OpenIncidents(ctx)
 	if err != nil {
@@ -98,7 +105,7 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		known[[2]string{open[n].Rule, open[n].Subject}] = &open[n]
 	}
 	var errs []error
-	for _, r := range s.Rules {
+	for _, r := range exportsLast(s.Rules) {
 		figures, err := look.read(ctx, r)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("rule %s: %w", r.Name, err))
@@ -124,6 +131,20 @@ func (s *Service) Evaluate(ctx context.Context) error {
 		errs = append(errs, look.keep(ctx, nil, next, events))
 	}
 	return errors.Join(append(errs, s.summarize(ctx, now))...)
+}
+
+// exportsLast returns the rules in the order in which they are looked at. To sum up
+// exports may take all the time there is where very many are being made: a rule that
+// asks for less is not to wait for that.
+func exportsLast(rules []exportops.AlertRule) []exportops.AlertRule {
+	last := func(r exportops.AlertRule) bool {
+		looks := kinds[r.Kind].looks
+		return looks == atExports || looks == atHours
+	}
+	return slices.Concat(
+		slices.DeleteFunc(slices.Clone(rules), last),
+		slices.DeleteFunc(slices.Clone(rules), func(r exportops.AlertRule) bool { return !last(r) }),
+	)
 }
 
 // keep keeps what became of an incident, with what channels are to hear of it, where

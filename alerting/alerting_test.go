@@ -2,6 +2,7 @@ package alerting_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -212,6 +213,33 @@ func TestEvaluate(t *testing.T) {
 		}
 		wantTold(t, w, "failure-rate  firing")
 	})
+}
+
+type figures = alerting.Figures // for what embeds it and has a method of that name
+
+// late are figures that are asked for when time is over.
+type late struct {
+	figures
+	over context.CancelFunc
+}
+
+func (l late) Figures(ctx context.Context, _ time.Duration, _ exportops.Only) (exportops.Figures, error) {
+	l.over()
+	return exportops.Figures{}, ctx.Err()
+}
+
+// Where exports are too many to be summed up in time, what else is wrong is told.
+func TestRulesThatTakeTooLong(t *testing.T) {
+	w := testworld.New(t, t.TempDir())
+	run(t, w, exportops.LogCleanup)(exportops.RunFailed)
+	s := watcher(w, "success-objective", "burn-rate-fast", "failed-runs")
+	ctx, cancel := context.WithCancel(t.Context())
+	s.Figures = late{s.Figures, cancel}
+	err := s.Evaluate(ctx)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "rule success-objective") || strings.Contains(err.Error(), "failed-runs") {
+		t.Errorf("it said %v", err)
+	}
+	wantTold(t, w, "failed-runs log-cleanup firing")
 }
 
 // run begins a run of a job, and returns what ends it.

@@ -18,9 +18,6 @@ func AlertRules(c config.Config) []exportops.AlertRule {
 	return c.Rules
 }
 
-// evaluateWithin bounds one look at the alert rules.
-const evaluateWithin = 30 * time.Second
-
 // watch holds the alert rules against the figures at an interval until ctx ends.
 // Every replica does: an incident is that of the first one that sees it.
 func (a *App) watch(ctx context.Context) {
@@ -35,10 +32,7 @@ func (a *App) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		bounded, cancel := context.WithTimeout(ctx, evaluateWithin)
-		err := a.Alerts.Evaluate(bounded)
-		cancel()
-		if err != nil && ctx.Err() == nil {
+		if err := a.Alerts.Evaluate(ctx); err != nil && ctx.Err() == nil {
 			a.log.Error("alert rules could not be checked", slog.Any("error", err))
 		}
 	}

@@ -18,6 +18,10 @@ type fileRun struct {
 	next exportops.Cursor // where the drain stopped
 	// drained is set when the drain came to the end.
 	drained bool
+	// busy are exports whose rows somebody else held when the drain came to them; where
+	// there are so many, it is looked which of them are left.
+	busy     []string
+	busyMost int
 	// postponed are exports whose keys need an exact look, at the end.
 	postponed []postponed
 	// alone are claims of dead runs that are tried one by one, last of all.
@@ -36,7 +40,7 @@ type fileRun struct {
 func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {
 	size := c.Files.MaxBatch()
 	return &fileRun{
-		Cleaner: c, work: w, res: res, drained: w.noneDue, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		Cleaner: c, work: w, res: res, drained: w.noneDue, busyMost: busyAtOnce, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
 		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
 		recovered: map[string]*recovered{}, older: map[string]bool{},
 	}
@@ -98,7 +102,7 @@ func (r *fileRun) run(ctx context.Context) (done bool, err error) {
 	if r.work.Shared {
 		steps = append(steps, r.awaitWorkers)
 	}
-	for _, step := range append(steps, r.drainAlone, r.drainBehind) {
+	for _, step := range append(steps, r.drainBusy, r.drainAlone, r.drainBehind) {
 		if done, err := step(ctx); err != nil || !done {
 			return false, err
 		}
@@ -119,7 +123,7 @@ func (r *fileRun) prepare(ctx context.Context) (err error) {
 
 // countRest counts what the run did not come to.
 func (r *fileRun) countRest(ctx context.Context) error {
-	r.res.Remaining = int64(len(r.postponed)+len(r.behind)) + r.untried()
+	r.res.Remaining = int64(len(r.busy)+len(r.postponed)+len(r.behind)) + r.untried()
 	if r.drained {
 		return nil
 	}
@@ -146,6 +150,9 @@ func (r *fileRun) drain(ctx context.Context) (done bool, err error) {
 		}
 		if page.Unseen {
 			continue
+		}
+		if err := r.noteBusy(ctx, page.Busy); err != nil {
+			return false, reading(ctx, "look at rows that others held", err)
 		}
 		if r.next = page.Next; r.next == "" {
 			r.drained = true

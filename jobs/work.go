@@ -197,6 +197,9 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 	if err == nil {
 		err = r.chain(ctx, work)
 	}
+	if err == nil {
+		err = r.checkAlerts(ctx)
+	}
 	return rollsEnding(result.Rolls), err
 }
 
@@ -221,11 +224,18 @@ func (r *Runner) aggregate(ctx context.Context, deadline time.Time, out *exporto
 	if out.FailureAlert, err = r.Metrics.AnnounceFailureRate(ctx, lookbackMinutes); err != nil {
 		return fmt.Errorf("check the failure rate: %w", err)
 	}
-	if r.Alerts == nil {
-		return nil
+	return nil
+}
+
+// checkAlerts holds the rules against the figures that an aggregation has made. It is
+// the last thing, as the ledger is not to wait for it, and bounded by itself. A run
+// that is told to stop leaves it to the next one.
+func (r *Runner) checkAlerts(ctx context.Context) error {
+	if r.Alerts == nil || ctx.Err() != nil {
+		return nil //nolint:nilerr // the run was told to stop
 	}
 	if err := r.Alerts.Evaluate(ctx); err != nil {
-		return fmt.Errorf("check alerts: %w", err)
+		return unlessDone(ctx, fmt.Errorf("check alerts: %w", err))
 	}
 	return nil
 }

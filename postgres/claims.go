@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,17 +19,13 @@ import (
 func (s *Store) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r exportops.ClaimRequest) (
 	page exportops.ClaimPage, err error,
 ) {
-	var ids []string
+	var found []exportops.Candidate
 	var next exportops.Cursor
 	if r.ExportIDs == nil {
-		var found []exportops.Candidate
 		if found, next, err = s.Candidates(ctx, r.Selection, r.After, r.Limit); err != nil {
 			return page, err
 		}
-		for _, f := range found {
-			ids = append(ids, f.ID)
-		}
-		if len(ids) == 0 {
+		if len(found) == 0 {
 			return page, s.fenced(ctx, c, func(pgx.Tx) error { return nil })
 		}
 	}
@@ -36,7 +33,7 @@ func (s *Store) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r export
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
 			began, page = time.Now(), exportops.ClaimPage{Next: next}
-			return s.claimPage(ctx, tx, c, r, ids, &page)
+			return s.claimPage(ctx, tx, c, r, found, &page)
 		})
 	})
 	page.Took = time.Since(began)
@@ -44,15 +41,18 @@ func (s *Store) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r export
 }
 
 func (s *Store) claimPage(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, r exportops.ClaimRequest,
-	ids []string, page *exportops.ClaimPage,
+	found []exportops.Candidate, page *exportops.ClaimPage,
 ) (err error) {
 	if err := s.shareHolds(ctx, tx); err != nil {
 		return err
 	}
-	if r.ExportIDs != nil {
+	switch {
+	case r.ExportIDs == nil:
+		page.Candidates, page.Busy, err = s.lockFound(ctx, tx, r.Selection, found)
+	case r.SkipBusy:
+		page.Candidates, page.Busy, err = s.lockFree(ctx, tx, r.ExportIDs)
+	default:
 		page.Candidates, err = s.lockNamed(ctx, tx, r.ExportIDs)
-	} else {
-		page.Candidates, err = s.lockFound(ctx, tx, r.Selection, ids)
 	}
 	if err != nil {
 		return err
@@ -89,18 +89,37 @@ func (s *Store) shareHolds(ctx context.Context, tx pgx.Tx) error {
 
 // lockFound locks rows that nobody else holds, and reads those that the
 // selection still takes. It reads after it has locked, in a statement of its
-// own: one statement would see the row as it is and the ledger as it was.
-func (s *Store) lockFound(ctx context.Context, tx pgx.Tx, sel exportops.Selection, ids []string) ([]exportops.Candidate, error) {
-	locked, err := s.lockRows(ctx, tx, `e.id = ANY($1::uuid[])`, ` SKIP LOCKED`, ids)
-	if err != nil || len(locked) == 0 {
-		return nil, err
+// own: one statement would see the row as it is and the ledger as it was. It returns
+// the exports of the others as well.
+func (s *Store) lockFound(ctx context.Context, tx pgx.Tx, sel exportops.Selection, found []exportops.Candidate) (
+	rows []exportops.Candidate, busy []string, err error,
+) {
+	ids := make([]string, len(found))
+	for i, c := range found {
+		ids[i] = c.ID
+	}
+	locked, err := s.lockRows(ctx, tx, `e.id = ANY($1::uuid[])`, skipLocked, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(locked) < len(found) {
+		ours := setOf(locked)
+		for _, c := range found {
+			if !ours[c.ID] {
+				busy = append(busy, c.ExportID)
+			}
+		}
+	}
+	if len(locked) == 0 {
+		return nil, busy, nil
 	}
 	o, err := orderOf(sel)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o = o.and(` AND e.id = ANY(?::uuid[])`, locked)
-	return s.scanCandidates(ctx, tx, o, `SELECT`+candidateColumns+candidateFrom+` WHERE `+o.filter()+o.by(), o.args...)
+	rows, err = s.scanCandidates(ctx, tx, o, `SELECT`+candidateColumns+candidateFrom+` WHERE `+o.filter()+o.by(), o.args...)
+	return rows, busy, err
 }
 
 func (s *Store) lockNamed(ctx context.Context, tx pgx.Tx, exportIDs []string) ([]exportops.Candidate, error) {
@@ -108,6 +127,36 @@ func (s *Store) lockNamed(ctx context.Context, tx pgx.Tx, exportIDs []string) ([
 		return nil, err
 	}
 	return s.candidatesByID(ctx, tx, exportIDs)
+}
+
+// lockFree is lockNamed for the rows that nobody else holds. It returns the exports of
+// the others as well.
+func (s *Store) lockFree(ctx context.Context, tx pgx.Tx, exportIDs []string) (rows []exportops.Candidate, busy []string, err error) {
+	locked, err := s.lockRows(ctx, tx, `e.export_id = ANY($1::uuid[])`, skipLocked, known(exportIDs))
+	if err != nil {
+		return nil, nil, err
+	}
+	if rows, err = s.candidatesByID(ctx, tx, exportIDs); err != nil {
+		return nil, nil, err
+	}
+	ours := setOf(locked)
+	rows = slices.DeleteFunc(rows, func(c exportops.Candidate) bool {
+		if !ours[c.ID] {
+			busy = append(busy, c.ExportID)
+		}
+		return !ours[c.ID]
+	})
+	return rows, busy, nil
+}
+
+const skipLocked = ` SKIP LOCKED`
+
+func setOf(ids []string) map[string]bool {
+	set := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		set[id] = true
+	}
+	return set
 }
 
 // lockRows locks rows against whoever would change or claim them, in the order

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,8 +17,23 @@ func TestClaimsOfSeveralReplicas(t *testing.T) {
 		a, b := w.begin(w.a, exportops.FileCleanup, noon), w.begin(w.b, exportops.LogCleanup, noon)
 		var second exportops.ClaimPage
 		first := w.claim(w.a, a, claimAllOf(func() { second = w.claim(w.b, b, claimAllOf(nil)) }))
-		if len(first.Candidates) != 2 || len(second.Candidates) != 0 {
-			t.Fatalf("the first saw %d and the second %d", len(first.Candidates), len(second.Candidates))
+		if len(first.Candidates) != 2 || len(second.Candidates) != 0 || len(first.Busy) != 0 || len(second.Busy) != 2 {
+			t.Fatalf("the first saw %d and the second %d, and they passed over %q and %q",
+				len(first.Candidates), len(second.Candidates), first.Busy, second.Busy)
+		}
+	})
+	t.Run("rows_that_another_held_and_left_as_they_were_are_claimed_by_name", func(t *testing.T) {
+		w := newWorld(t)
+		id := w.due(1)
+		a, b := w.begin(w.a, exportops.FileCleanup, noon), w.begin(w.b, exportops.LogCleanup, noon)
+		passing, later := claimAllOf(nil), claimAllOf(nil)
+		passing.Decide = func(page, _ []exportops.Candidate) []exportops.Decision {
+			later.ExportIDs, later.SkipBusy = w.claim(w.b, b, claimAllOf(nil)).Busy, true
+			return []exportops.Decision{{Verdict: exportops.PassOver}}
+		}
+		w.claim(w.a, a, passing)
+		if page := w.claim(w.b, b, later); len(page.Claims) != 1 || page.Claims[0] == nil || page.Claims[0].ExportID != id {
+			t.Fatalf("of %q it claimed %+v", later.ExportIDs, page.Claims)
 		}
 	})
 	for name, commits := range map[string]bool{"lost": true, "won": false} {
@@ -30,9 +46,21 @@ func TestClaimsOfSeveralReplicas(t *testing.T) {
 		held, free := w.due(1), w.due(2)
 		tx := w.app()
 		w.exec(tx, `UPDATE public.export_logs SET status = 'processing' WHERE export_id = $1`, held)
-		page := w.claim(w.a, w.begin(w.a, exportops.FileCleanup, noon), claimAllOf(nil))
-		if len(page.Claims) != 1 || page.Claims[0].ExportID != free {
-			t.Fatalf("claimed %+v", page.Claims)
+		c := w.begin(w.a, exportops.FileCleanup, noon)
+		page := w.claim(w.a, c, claimAllOf(nil))
+		if len(page.Claims) != 1 || page.Claims[0].ExportID != free || !slices.Equal(page.Busy, []string{held}) {
+			t.Fatalf("claimed %+v, passed over %q", page.Claims, page.Busy)
+		}
+		named := claimAllOf(nil)
+		named.ExportIDs, named.SkipBusy = []string{held, free}, true
+		page = w.claim(w.a, c, named)
+		if len(page.Candidates) != 1 || page.Candidates[0].ExportID != free || !slices.Equal(page.Busy, []string{held}) {
+			t.Fatalf("by name it saw %+v, and passed over %q", page.Candidates, page.Busy)
+		}
+		must(t, tx.Rollback(t.Context()))
+		named.ExportIDs = []string{held}
+		if page = w.claim(w.a, c, named); len(page.Claims) != 1 || page.Claims[0] == nil || len(page.Busy) != 0 {
+			t.Fatalf("claimed %+v in the end, passed over %q", page.Claims, page.Busy)
 		}
 	})
 	for name, change := range map[string]string{
