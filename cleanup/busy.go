@@ -19,6 +19,11 @@ func (r *fileRun) noteBusy(ctx context.Context, exports []string) error {
 	if len(r.busy) < r.busyMost {
 		return nil
 	}
+	return r.siftBusy(ctx)
+}
+
+// siftBusy forgets those that have been dealt with since.
+func (r *fileRun) siftBusy(ctx context.Context) error {
 	var left []string
 	for part := range slices.Chunk(r.busy, 1000) {
 		rows, err := r.Store.CandidatesByID(ctx, part)

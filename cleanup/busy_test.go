@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/jobs"
@@ -79,4 +80,20 @@ func TestManyRowsThatOthersHold(t *testing.T) {
 	w.Must(err)
 	want(t, "result", counts(*a.Result.Files), fmt.Sprintf("found %d absent %[1]d updated %[1]d", n-byOthers))
 	want(t, "looked at by name", store.named, n-byOthers)
+}
+
+func TestABudgetThatEndsWithRowsThatOthersHold(t *testing.T) {
+	w := newWorld(t)
+	expired(w, 3)
+	store := &locked{Store: w.Store, rows: map[string]int{id(1): 1, id(2): 1, id(3): 1}}
+	store.passed = func(int) {
+		w.Exec(`UPDATE export_logs SET status = 'expired' WHERE export_id = ?`, id(1))
+		w.Clock.Advance(2 * time.Second)
+	}
+	a, err := w.Runner(func(o *jobs.Options) { o.Store = store }).Run(t.Context(), jobs.Request{
+		Job: exportops.FileCleanup, Trigger: exportops.ByCron, Budget: time.Second,
+	})
+	w.Must(err)
+	want(t, "result", counts(*a.Result.Files), "found 2 remaining 2")
+	want(t, "complete", a.Result.Files.Complete, false)
 }

@@ -123,6 +123,9 @@ func (r *fileRun) prepare(ctx context.Context) (err error) {
 
 // countRest counts what the run did not come to.
 func (r *fileRun) countRest(ctx context.Context) error {
+	if err := r.siftBusy(ctx); err != nil {
+		return err
+	}
 	r.res.Remaining = int64(len(r.busy)+len(r.postponed)+len(r.behind)) + r.untried()
 	if r.drained {
 		return nil
