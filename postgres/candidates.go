@@ -227,7 +227,7 @@ func (s *Store) Candidates(ctx context.Context, sel exportops.Selection, after e
 	if err != nil {
 		return nil, "", err
 	}
-	for part, err := range s.stretches(ctx, o, after) {
+	for part, err := range s.stretches(ctx, o, after, int64(limit)) {
 		if err == nil {
 			err = s.reading(ctx, func(tx pgx.Tx) error {
 				more, err := s.scanCandidates(ctx, tx, part, `SELECT`+candidateColumns+candidateFrom+` WHERE `+part.filter()+part.by()+

@@ -145,3 +145,25 @@ func TestAWalkInStretches(t *testing.T) {
 	const alike = 100 // rows of one time, which are sorted by their ids
 	watch.costNoMore(t, s, stretch+alike)
 }
+
+// Where every file is due, a page of them looks no further than the page.
+func TestADensePageIsNoStretch(t *testing.T) {
+	url := newDatabase(t)
+	run(t, url, `INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, file_url, expires_at)
+		SELECT md5('e' || i)::uuid, md5('u')::uuid, '2025-01-01Z'::timestamptz + i * interval '1 minute', 'csv', '{}', 1, 'expired', i || '.csv', '2025-06-01Z'
+		FROM generate_series(1, 20000) i`, `VACUUM ANALYZE`)
+	watch := &spy{seen: map[string][]statement{}}
+	s, err := open(t.Context(), Options{URL: url}, watch)
+	must(t, err)
+	defer s.Close()
+	const limit = 50
+	sel := exportops.Selection{Mode: exportops.ByLogCleanup, Cut: exportops.At(time.Now())}
+	watch.during("Candidates")
+	page, _, err := s.Candidates(t.Context(), sel, "", limit)
+	must(t, err)
+	watch.during("")
+	if len(page) != limit {
+		t.Fatalf("%d candidates", len(page))
+	}
+	watch.costNoMore(t, s, 2*limit) // sorting takes some ahead
+}

@@ -17,13 +17,16 @@ import (
 const stretch = 10_000
 
 // stretches cuts a walk that asks the ledger, in the order of an index, into parts
-// of so many rows. Any other walk is one part.
-func (s *Store) stretches(ctx context.Context, o order, after exportops.Cursor) iter.Seq2[order, error] {
+// of so many rows. Any other walk is one part. The first part is as long as is asked
+// for, and the others are longer: who wants a page of what nearly every row is need not
+// look further than that.
+func (s *Store) stretches(ctx context.Context, o order, after exportops.Cursor, first int64) iter.Seq2[order, error] {
 	return func(yield func(order, error) bool) {
-		for {
+		for size := max(first, 1); ; size *= 4 {
+			size = min(size, stretch)
 			part, err := o.after(after)
 			if err == nil && o.ledger != "" && o.sort != "" {
-				after, err = s.endOf(ctx, part)
+				after, err = s.endOf(ctx, part, size)
 			} else {
 				after = ""
 			}
@@ -41,12 +44,12 @@ func (s *Store) stretches(ctx context.Context, o order, after exportops.Cursor) 
 	}
 }
 
-// endOf returns where a stretch of a walk ends, "" where the walk does.
-func (s *Store) endOf(ctx context.Context, o order) (exportops.Cursor, error) {
+// endOf returns where a stretch of so many rows ends, "" where the walk does.
+func (s *Store) endOf(ctx context.Context, o order, size int64) (exportops.Cursor, error) {
 	var p place
 	err := s.reading(ctx, func(tx pgx.Tx) error {
 		return tx.QueryRow(ctx, s.sql(`SELECT e.`+o.sort+`::text, e.id::text FROM {logs} e WHERE `+o.where+o.by()+
-			fmt.Sprintf(` OFFSET %d LIMIT 1`, stretch-1)), o.args...).Scan(&p.Sort, &p.ID)
+			fmt.Sprintf(` OFFSET %d LIMIT 1`, size-1)), o.args...).Scan(&p.Sort, &p.ID)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return "", nil
@@ -60,7 +63,7 @@ func (s *Store) endOf(ctx context.Context, o order) (exportops.Cursor, error) {
 
 // countRows counts what follows a cursor.
 func (s *Store) countRows(ctx context.Context, o order, after exportops.Cursor) (n int64, err error) {
-	for part, err := range s.stretches(ctx, o, after) {
+	for part, err := range s.stretches(ctx, o, after, stretch) {
 		var more int64
 		if err == nil {
 			err = s.reading(ctx, func(tx pgx.Tx) error {
@@ -83,7 +86,7 @@ func (s *Store) countUpTo(ctx context.Context, o order, most int64) (n int64, er
 	if o.sort != "" {
 		by = o.by()
 	}
-	for part, err := range s.stretches(ctx, o, "") {
+	for part, err := range s.stretches(ctx, o, "", most) {
 		var more int64
 		if err == nil {
 			err = s.reading(ctx, func(tx pgx.Tx) error {
