@@ -216,6 +216,9 @@ type KeyRow struct {
 // DeletionStore keeps the ledger and claims files for deletion.
 type DeletionStore interface {
 	ChainStore
+	// LockFor is how long a transaction that claims, records or deletes should take:
+	// batches shrink and grow towards it.
+	LockFor() time.Duration
 	// Candidates reads a page without claiming anything, with the cursor of the
 	// next page, "" after the last.
 	Candidates(ctx context.Context, s Selection, after Cursor, limit int) ([]Candidate, Cursor, error)

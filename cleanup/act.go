@@ -15,18 +15,111 @@ const (
 	evidenceAfter     = "absent_after_attempt" // not there, after an attempt of ours was interrupted
 )
 
-// actAndSettle deletes the claimed files and records the outcomes, with those
-// of rows that have no file. No transaction is open while storage works.
-func (r *fileRun) actAndSettle(ctx context.Context, claims []*exportops.Deletion, guards []*exportops.FileGuard,
+// underway is what storage is at work on: claims of one page at most.
+type underway struct {
+	claims []*exportops.Deletion
+	// guarded claims are not of this moment: a run has recovered them.
+	guarded bool
+	// batch is what is recorded beside them.
+	batch []exportops.Settlement
+	// spared are exports whose files are left alone where they are too young.
+	spared map[string]bool
+
+	done    chan struct{} // closed when storage has answered
+	results []exportops.FileResult
+	err     error
+	died    any // what it panicked with
+
+	ctx     context.Context // of the page, which is finished whatever happens to the run
+	release func()          // lets go of it
+}
+
+// wait waits until storage has answered.
+func (u *underway) wait() {
+	if u != nil {
+		<-u.done
+	}
+}
+
+// begin has storage delete the claimed files, at most as many as it takes at once, and
+// does not wait for it. No transaction is open for them while it works. Release is
+// called when the outcomes are recorded.
+func (r *fileRun) begin(ctx context.Context, release func(), claims []*exportops.Deletion, guards []*exportops.FileGuard,
 	batch []exportops.Settlement,
-) error {
-	results, err := r.delete(ctx, claims, guards)
+) {
+	u := &underway{
+		claims: claims, guarded: guards != nil, batch: batch, done: make(chan struct{}), ctx: ctx, release: release,
+	}
+	r.under = u
+	refs := make([]exportops.FileRef, len(claims))
+	for i, d := range claims {
+		refs[i].Key = d.Key
+		if guards != nil {
+			refs[i].Guard = guards[i]
+		}
+	}
+	u.spared = r.spare(claims, refs)
+	if len(refs) == 0 {
+		close(u.done)
+		return
+	}
+	go func() {
+		defer close(u.done)
+		defer func() { u.died = recover() }()
+		u.results, u.err = r.Files.Delete(ctx, refs)
+	}()
+}
+
+// answered waits for what storage is at work on, if anything, and returns it. What is
+// not answered for, file by file, is an error, and its claims stay open.
+func (r *fileRun) answered() (*underway, error) {
+	u := r.under
+	if u == nil {
+		return nil, nil
+	}
+	u.wait()
+	r.under = nil
+	if u.died != nil {
+		panic(u.died)
+	}
+	if u.err == nil && len(u.results) != len(u.claims) {
+		u.err = fmt.Errorf("%s answered for %d of %d files", r.Files.ID(), len(u.results), len(u.claims))
+	}
+	if u.err != nil {
+		u.release()
+		return nil, fmt.Errorf("delete files: %w", u.err)
+	}
+	return u, nil
+}
+
+// finish waits for what storage is at work on, and records what became of it.
+func (r *fileRun) finish() error {
+	u, err := r.answered()
 	if err != nil {
 		return err
 	}
-	for i, d := range claims {
-		batch = append(batch, settlementOf(d, results[i]))
+	return r.settle(u)
+}
+
+// outcomes are those of the claims, with what is recorded beside them.
+func (u *underway) outcomes() []exportops.Settlement {
+	batch := u.batch
+	for i, d := range u.claims {
+		if f := &u.results[i]; f.Removal == exportops.Replaced && u.spared[d.ExportID] {
+			f.Err = errYounger
+		}
+		batch = append(batch, settlementOf(d, u.results[i]))
 	}
+	return batch
+}
+
+// settle records, in one transaction, what became of a page; of none, nothing.
+func (r *fileRun) settle(u *underway) error {
+	if u == nil {
+		return nil
+	}
+	defer u.release()
+	batch := u.outcomes()
 	if len(batch) == 0 {
 		r.work.report(*r.res)
 		return nil
@@ -35,18 +128,19 @@ func (r *fileRun) actAndSettle(ctx context.Context, claims []*exportops.Deletion
 	// run that takes over goes on from.
 	counted := *r.res
 	count(&counted, batch)
-	if guards != nil {
+	if u.guarded {
 		counted.Recovered += int64(len(batch))
 	}
 	cp, err := r.checkpoint(r.work, counted)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	settled, err := r.Store.Settle(ctx, cp, batch)
+	began, proved := time.Now(), r.Now()
+	settled, err := r.Store.Settle(u.ctx, cp, batch)
 	if err != nil {
 		return fmt.Errorf("record outcomes: %w", err)
 	}
+	r.proved = proved
 	r.pace.took(time.Since(began))
 	for i, s := range settled {
 		if !s.RowUnlike {
@@ -59,41 +153,11 @@ func (r *fileRun) actAndSettle(ctx context.Context, claims []*exportops.Deletion
 		}
 	}
 	*r.res = counted
-	if guards != nil {
+	if u.guarded {
 		r.recoveredAs(batch)
 	}
 	r.work.report(*r.res)
 	return nil
-}
-
-// delete deletes files of this store, at most as many as it takes at once.
-func (r *fileRun) delete(ctx context.Context, claims []*exportops.Deletion, guards []*exportops.FileGuard) (
-	[]exportops.FileResult, error,
-) {
-	if len(claims) == 0 {
-		return nil, nil
-	}
-	refs := make([]exportops.FileRef, len(claims))
-	for i, d := range claims {
-		refs[i].Key = d.Key
-		if guards != nil {
-			refs[i].Guard = guards[i]
-		}
-	}
-	spared := r.spare(claims, refs)
-	results, err := r.Files.Delete(ctx, refs)
-	if err != nil {
-		return nil, fmt.Errorf("delete files: %w", err)
-	}
-	if len(results) != len(refs) {
-		return nil, fmt.Errorf("delete files: %s answered for %d of %d files", r.Files.ID(), len(results), len(refs))
-	}
-	for i := range results {
-		if results[i].Removal == exportops.Replaced && spared[claims[i].ExportID] {
-			results[i].Err = errYounger
-		}
-	}
-	return results, nil
 }
 
 // settlementOf says what a file's outcome means for its claim. What storage

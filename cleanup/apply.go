@@ -87,7 +87,9 @@ func claimedExports(ctx context.Context, s RootReader) (map[string]bool, error) 
 }
 
 // walk deals with the entries in their order, a batch at a time.
-func (r *planRun) walk(ctx context.Context) (bool, error) {
+func (r *planRun) walk(ctx context.Context) (bool, error) { return r.overlapping(ctx, r.batches) }
+
+func (r *planRun) batches(ctx context.Context) (bool, error) {
 	batch := make([]PlanEntry, 0, r.pace.most)
 	for e, err := range r.entries() {
 		if err != nil {
@@ -128,7 +130,7 @@ func (r *planRun) batch(ctx context.Context, batch []PlanEntry) (bool, error) {
 		if err != nil {
 			return false, reading(ctx, "look for shared files", err)
 		}
-		page, err = r.claim(ctx, exportops.ClaimRequest{
+		page, err = r.claimAhead(ctx, exportops.ClaimRequest{
 			ExportIDs: ids, HoldsSeen: r.plan.shared.holds, Decide: r.plan.decide,
 		})
 		if err != nil {
@@ -137,10 +139,8 @@ func (r *planRun) batch(ctx context.Context, batch []PlanEntry) (bool, error) {
 	}
 	r.reached += int64(len(batch))
 	r.res.Changed += int64(len(batch) - len(page.Candidates)) // rows that are gone
-	if len(r.postponed) >= postponedAtOnce {
-		if done, err := r.drainPostponed(ctx); err != nil || !done {
-			return false, err
-		}
+	if done, err := r.postponedPart(ctx); err != nil || !done {
+		return false, err
 	}
 	r.forget()
 	return true, nil

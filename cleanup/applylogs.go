@@ -21,7 +21,7 @@ type logPlanRun struct {
 // What is gone already does not count again.
 func (c *Cleaner) ApplyLogPlan(ctx context.Context, w Work, sel LogWork, p *Plan, res *exportops.LogCleanupResult) error {
 	defer func() { sumUpLogs(res) }()
-	run := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: logPace()}
+	run := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: c.logPace()}
 	r := &logPlanRun{archiveRun: &archiveRun{logRun: run, months: map[exportops.Time][]archivedRow{}, from: p}}
 	res.Complete, res.Plan = false, p.SHA256
 	files, err := r.filesFirst(func(w Work, files *exportops.FileCleanupResult) error {

@@ -84,17 +84,25 @@ type Work struct {
 // its run was told to stop.
 const settleWithin = 10 * time.Second
 
-// lockFor is how long one transaction should hold the write lock; batches shrink
-// and grow towards it. What is left to 100 ms is for those that a disk is slow
-// about.
-const lockFor = 60 * time.Millisecond
-
 // pace adapts the size of a batch to how long the last one took.
-type pace struct{ size, least, most int }
+type pace struct {
+	size, least, most int
+	lockFor           time.Duration // what a batch should take
+}
+
+func (c *Cleaner) pace(size, least, most int) pace {
+	return pace{size: size, least: least, most: most, lockFor: c.Store.LockFor()}
+}
+
+// filePace is that of batches which storage takes at once.
+func (c *Cleaner) filePace() pace {
+	most := c.Files.MaxBatch()
+	return c.pace(min(most, 500), min(most, 20), most)
+}
 
 func (p *pace) took(d time.Duration) {
 	// By half at most, so that one slow flush does not decide about the rest.
-	factor := min(max(float64(lockFor)/float64(max(d, 1)), 0.5), 1.5)
+	factor := min(max(float64(p.lockFor)/float64(max(d, 1)), 0.5), 1.5)
 	p.size = min(max(int(float64(p.size)*factor), p.least), p.most)
 }
 
@@ -104,7 +112,7 @@ func (p *pace) tookFor(n int, d time.Duration) {
 	switch {
 	case n > p.size/2:
 		p.took(d * time.Duration(p.size) / time.Duration(n))
-	case d > lockFor:
+	case d > p.lockFor:
 		p.took(d)
 	}
 }

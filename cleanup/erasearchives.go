@@ -79,7 +79,7 @@ func (e *archiveErasure) finishEarlier(ctx context.Context) (bool, error) {
 	work.as = func(any) any { return *e.res }
 	work.Progress = nil
 	r := &archiveRun{logRun: &logRun{
-		Cleaner: e.Cleaner, work: work, sel: e.finish, res: &exportops.LogCleanupResult{}, pace: logPace(),
+		Cleaner: e.Cleaner, work: work, sel: e.finish, res: &exportops.LogCleanupResult{}, pace: e.logPace(),
 	}}
 	return r.finishEarlier(ctx)
 }

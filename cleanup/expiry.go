@@ -53,7 +53,7 @@ type expiryRun struct {
 // to res, which may hold what an earlier holder of the run did.
 func (c *Cleaner) ChangeExpiries(ctx context.Context, w Work, policy *exportops.Policy, p *Plan, res *exportops.ExpiryResult) error {
 	defer res.SumUp()
-	r := &expiryRun{Cleaner: c, work: w, policy: policy, from: p, res: res, pace: pace{size: 500, least: 20, most: 1000}}
+	r := &expiryRun{Cleaner: c, work: w, policy: policy, from: p, res: res, pace: c.pace(500, 20, 1000)}
 	res.Complete, res.Plan, res.Policy = false, p.SHA256, p.Policy
 	done, err := r.run(ctx)
 	if err != nil && !errors.Is(err, errStopped) {

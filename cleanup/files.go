@@ -35,12 +35,15 @@ type fileRun struct {
 	// database was restored from.
 	older map[string]bool
 	pace  pace
+	// under is what storage is at work on; nil where it is not.
+	under *underway
+	// proved is when the last transaction began that showed this run to be the holder.
+	proved time.Time
 }
 
 func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {
-	size := c.Files.MaxBatch()
 	return &fileRun{
-		Cleaner: c, work: w, res: res, drained: w.noneDue, busyMost: busyAtOnce, pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		Cleaner: c, work: w, res: res, drained: w.noneDue, busyMost: busyAtOnce, pace: c.filePace(),
 		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
 		recovered: map[string]*recovered{}, older: map[string]bool{},
 	}
@@ -135,61 +138,6 @@ func (r *fileRun) countRest(ctx context.Context) error {
 	return err
 }
 
-// drain claims and deletes page after page. It reports whether it came to the
-// end.
-func (r *fileRun) drain(ctx context.Context) (done bool, err error) {
-	for {
-		if r.ended(ctx, r.work) {
-			return false, nil
-		}
-		if err := r.plan.shared.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
-			return false, reading(ctx, "look for shared files", err)
-		}
-		page, err := r.claim(ctx, exportops.ClaimRequest{
-			After: r.next, Limit: r.pace.size, HoldsSeen: r.plan.shared.holds, Decide: r.plan.decide,
-		})
-		if err != nil {
-			return false, err
-		}
-		if page.Unseen {
-			continue
-		}
-		if err := r.noteBusy(ctx, page.Busy); err != nil {
-			return false, reading(ctx, "look at rows that others held", err)
-		}
-		if r.next = page.Next; r.next == "" {
-			r.drained = true
-			return true, nil
-		}
-		if len(r.postponed) >= postponedAtOnce {
-			if done, err := r.drainPostponed(ctx); err != nil || !done {
-				return false, err
-			}
-		}
-	}
-}
-
-// claim claims one page, deletes what was claimed and records the outcomes.
-func (r *fileRun) claim(ctx context.Context, req exportops.ClaimRequest) (exportops.ClaimPage, error) {
-	// From here the batch is finished whatever happens to ctx.
-	ctx, cancel := finishing(ctx)
-	defer cancel()
-	cp, err := r.checkpoint(r.work, *r.res)
-	if err != nil {
-		return exportops.ClaimPage{}, err
-	}
-	req.Selection, req.Store = r.plan.sel, r.Files.ID()
-	page, err := r.Store.ClaimFiles(ctx, cp, req)
-	if err != nil {
-		return page, fmt.Errorf("claim files: %w", err)
-	}
-	if page.Unseen {
-		return page, nil
-	}
-	r.pace.took(page.Took)
-	return page, r.carryOut(ctx, page)
-}
-
 // finishing returns a context that outlives ctx by just long enough to finish
 // the batch at hand.
 func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -199,36 +147,6 @@ func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
 		context.AfterFunc(free, func() { timer.Stop() })
 	})
 	return free, func() { stop(); cancel() }
-}
-
-// carryOut counts what was decided about a page and acts on its claims.
-func (r *fileRun) carryOut(ctx context.Context, page exportops.ClaimPage) error {
-	var claims []*exportops.Deletion
-	var batch []exportops.Settlement
-	for i, d := range page.Decisions {
-		c, claim := page.Candidates[i], page.Claims[i]
-		if r.counted(c, d) {
-			continue
-		}
-		switch d.Verdict {
-		case exportops.Claim:
-			if claim == nil {
-				r.lostKey(c, d.Location.Key)
-				continue
-			}
-			claims = append(claims, claim)
-			r.noteAge(c)
-		case exportops.Expire:
-			batch = append(batch, exportops.Settlement{Row: &page.Candidates[i]})
-		case exportops.Refuse:
-			r.fail(c.ExportID, d.Reason)
-		case exportops.Postpone:
-			r.postponed = append(r.postponed, postponed{exportID: c.ExportID, reason: d.Reason})
-		case exportops.PassOver:
-			countPassed(r.res, c, d.Reason)
-		}
-	}
-	return r.actAndSettle(ctx, claims, nil, batch)
 }
 
 // countPassed counts a candidate that was passed over.

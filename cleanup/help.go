@@ -23,32 +23,40 @@ func (c *Cleaner) HelpFiles(ctx context.Context, w Work, sel exportops.Selection
 	r := c.fileRun(w, sel, res)
 	var err error
 	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, sel.Mode, exportops.At(r.Now()))
-	for err == nil {
-		var run exportops.Run
-		if run, err = runs.Run(ctx, w.Fence.RunID); err != nil || run.Finished() || run.Closing || r.ended(ctx, w) {
-			break
-		}
-		if err = r.plan.shared.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
-			break
-		}
-		var page exportops.ClaimPage
-		page, err = r.claim(ctx, exportops.ClaimRequest{
-			After: r.next, Limit: r.pace.size, HoldsSeen: r.plan.shared.holds,
-			Decide: func(page, others []exportops.Candidate) []exportops.Decision {
-				return onlyClaims(r.plan.decide(page, others))
-			},
-		})
-		if page.Unseen {
-			continue
-		}
-		if r.next = page.Next; r.next == "" {
-			break
-		}
+	if err == nil {
+		_, err = r.overlapping(ctx, func(ctx context.Context) (bool, error) { return r.helpPages(ctx, runs) })
 	}
 	if err = reading(ctx, "help with a file cleanup", err); errors.Is(err, errStopped) {
 		return nil
 	}
 	return err
+}
+
+func (r *fileRun) helpPages(ctx context.Context, runs RunReader) (done bool, err error) {
+	for {
+		run, err := runs.Run(ctx, r.work.Fence.RunID)
+		if err != nil || run.Finished() || run.Closing || r.ended(ctx, r.work) {
+			return false, err
+		}
+		if err := r.plan.shared.topUp(ctx, r.Store, exportops.At(r.Now())); err != nil {
+			return false, err
+		}
+		page, err := r.claimAhead(ctx, exportops.ClaimRequest{
+			After: r.next, Limit: r.pace.size, HoldsSeen: r.plan.shared.holds,
+			Decide: func(page, others []exportops.Candidate) []exportops.Decision {
+				return onlyClaims(r.plan.decide(page, others))
+			},
+		})
+		if err != nil {
+			return false, err
+		}
+		if page.Unseen {
+			continue
+		}
+		if r.next = page.Next; r.next == "" {
+			return true, nil
+		}
+	}
 }
 
 // onlyClaims leaves everything but claims to the holder.

@@ -16,7 +16,7 @@ const (
 
 // logPace is that of deleting log rows. It begins small: nothing is known of the
 // disk yet, and the first batch keeps others waiting as well.
-func logPace() pace { return pace{size: 250, least: 50, most: 4000} }
+func (c *Cleaner) logPace() pace { return c.pace(250, 50, 4000) }
 
 // logPage is a page of log rows, and what is to become of each.
 type logPage struct {

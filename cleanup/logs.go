@@ -43,7 +43,7 @@ type logRun struct {
 // rows are not counted yet, their hours are rolled up before.
 func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *exportops.LogCleanupResult) error {
 	defer func() { sumUpLogs(res) }()
-	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: logPace()}
+	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: c.logPace()}
 	res.Complete = false
 	files, err := r.filesFirst(func(w Work, files *exportops.FileCleanupResult) error {
 		w.noneDue = sel.NoFiles

@@ -38,6 +38,19 @@ func (r *fileRun) drainPostponed(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
+// postponedPart deals with what was postponed where there is enough of it for a look,
+// when storage is done with the page before: one of its keys may be that of a postponed
+// export. It reports whether the run may go on.
+func (r *fileRun) postponedPart(ctx context.Context) (bool, error) {
+	if len(r.postponed) < postponedAtOnce {
+		return true, nil
+	}
+	if err := r.finish(); err != nil {
+		return false, err
+	}
+	return r.drainPostponed(ctx)
+}
+
 // claimExactly claims one batch of exports whose keys differ, with the rows
 // that share them read again in the same transaction.
 func (r *fileRun) claimExactly(ctx context.Context, l *look, batch []postponed) error {

@@ -121,7 +121,8 @@ func (r *fileRun) actGuarded(ctx context.Context, claims []*exportops.Deletion) 
 	for i, d := range free {
 		guards[i] = &exportops.FileGuard{Size: d.FileSize, NotAfter: d.ClaimedAt}
 	}
-	return r.actAndSettle(ctx, free, guards, kept)
+	r.begin(ctx, func() {}, free, guards, kept)
+	return r.finish()
 }
 
 // lookAgain parts claims from those whose files must stay, with the reason as

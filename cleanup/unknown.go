@@ -99,10 +99,8 @@ type unknownRun struct {
 // did; the error is for what stopped the whole.
 func (c *Cleaner) CleanUnknown(ctx context.Context, w Work, p *Plan, res *exportops.UnknownCleanupResult) error {
 	defer res.SumUp()
-	size := c.Files.MaxBatch()
 	r := &unknownRun{
-		Cleaner: c, work: w, from: p, res: res, tried: map[string]bool{},
-		pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		Cleaner: c, work: w, from: p, res: res, tried: map[string]bool{}, pace: c.filePace(),
 	}
 	res.Complete, res.Plan = false, p.SHA256
 	done, err := r.run(ctx)

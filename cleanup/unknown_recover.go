@@ -120,12 +120,10 @@ func (r *unknownRun) closeByLook(ctx context.Context, claims []*exportops.Deleti
 // closeUnknownClaims closes the claims that dead runs left open on unknown files:
 // a comparison would take those for known otherwise, for good.
 func (c *Cleaner) closeUnknownClaims(ctx context.Context, w Work, progress any) error {
-	size := c.Files.MaxBatch()
 	w.as = func(any) any { return progress }
 	w.Progress = nil
 	r := &unknownRun{
-		Cleaner: c, work: w, res: &exportops.UnknownCleanupResult{}, tried: map[string]bool{},
-		pace: pace{size: min(size, 500), least: min(size, 20), most: size},
+		Cleaner: c, work: w, res: &exportops.UnknownCleanupResult{}, tried: map[string]bool{}, pace: c.filePace(),
 	}
 	_, err := r.recover(ctx)
 	return err

@@ -8,11 +8,11 @@ import (
 )
 
 func TestACancelledRun(t *testing.T) {
-	t.Run("stops_before_its_next_batch", func(t *testing.T) {
+	t.Run("stops_when_what_it_has_claimed_is_done", func(t *testing.T) {
 		w := newWorld(t)
 		expired(w, 3*20) // a batch is 20 at least
 		w.Files.Batch = 20
-		first, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+		first, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron), 40)
 		active, err := w.Store.ActiveRuns(t.Context())
 		w.Must(err)
 		// Another process asks.
@@ -25,13 +25,13 @@ func TestACancelledRun(t *testing.T) {
 		if a.Run.State != exportops.RunPartial || a.Run.Error != "cancelled by cli:me" || a.Failure != "" || a.Pending {
 			t.Errorf("the run ended as %+v", a.Answer)
 		}
-		if res.Complete || res.DeletedCount != 20 || res.Remaining != 40 {
+		if res.Complete || res.DeletedCount != 40 || res.Remaining != 20 {
 			t.Errorf("result %+v", res)
 		}
 		want(t, "events of its end", len(w.Events.Of(exportops.EventFileCleanupComplete)), 1)
 		// What is left is the next run's.
 		b := run(t, w.Runner(), filesBy(exportops.ByCron))
-		want(t, "the next run deletes", b.Result.Files.DeletedCount, 40)
+		want(t, "the next run deletes", b.Result.Files.DeletedCount, 20)
 		want(t, "which is another", b.Run.ID != a.Run.ID, true)
 	})
 	t.Run("says_what_failed_too", func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestACancelledRun(t *testing.T) {
 		w.Insert(row{ExportID: id(99), URL: "../elsewhere"}) // the first of all
 		expired(w, 40)
 		w.Files.Batch = 20
-		first, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+		first, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron), 39)
 		active, err := w.Store.ActiveRuns(t.Context())
 		w.Must(err)
 		_, err = w.Store.CancelRun(t.Context(), active[0].ID, "cli:me", w.Clock.At())
@@ -55,7 +55,7 @@ func TestACancelledRun(t *testing.T) {
 		w := newWorld(t)
 		expired(w, 60)
 		w.Files.Batch = 20
-		first, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron))
+		first, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron), 40)
 		active, err := w.Store.ActiveRuns(t.Context())
 		w.Must(err)
 		_, err = w.Store.CancelRun(t.Context(), active[0].ID, "cli:me", w.Clock.At())
@@ -65,7 +65,7 @@ func TestACancelledRun(t *testing.T) {
 		goOn()
 		a := <-first
 		w.Must(a.err)
-		want(t, "deleted, by the holder alone", a.Result.Files.DeletedCount, 20)
+		want(t, "deleted, by the holder alone", a.Result.Files.DeletedCount, 40)
 	})
 }
 

@@ -98,7 +98,7 @@ func TestHeartbeatsOfRuns(t *testing.T) {
 		w := newWorld(t)
 		expired(w, 1)
 		r := w.Runner(with)
-		first, goOn := blocked(t, w, r, filesBy(exportops.ByCron))
+		first, goOn := blocked(t, w, r, filesBy(exportops.ByCron), 1)
 		other := &pulse{}
 		joined := make(chan answer, 1)
 		go func() {
@@ -122,7 +122,7 @@ func TestHeartbeatsOfRuns(t *testing.T) {
 	t.Run("of_who_takes_over_and_not_of_who_was_fenced", func(t *testing.T) {
 		w := newWorld(t)
 		expired(w, 1)
-		first, goOn := blocked(t, w, w.Runner(with), filesBy(exportops.ByCron))
+		first, goOn := blocked(t, w, w.Runner(with), filesBy(exportops.ByCron), 1)
 		p.heard(t, "the first, so far", "file-cleanup begins")
 		w.Clock.Advance(exportops.LeaseLength + time.Second)
 		second := &pulse{}

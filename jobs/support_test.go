@@ -77,7 +77,7 @@ type answer struct {
 
 // blocked starts a run that stops before it deletes anything. It returns where
 // its answer will come, and what lets it go on.
-func blocked(t testing.TB, w *testworld.World, r *jobs.Runner, req jobs.Request) (<-chan answer, func()) {
+func blocked(t testing.TB, w *testworld.World, r *jobs.Runner, req jobs.Request, claims int64) (<-chan answer, func()) {
 	t.Helper()
 	there, goOn := make(chan struct{}), make(chan struct{})
 	first := true
@@ -100,5 +100,6 @@ func blocked(t testing.TB, w *testworld.World, r *jobs.Runner, req jobs.Request)
 	case a := <-out:
 		t.Fatalf("the run ended before it deleted anything: %+v", a)
 	}
+	w.AwaitClaims(claims)
 	return out, func() { close(goOn) }
 }

@@ -78,8 +78,13 @@ func (s *Store) ChainDeletions(ctx context.Context, c exportops.Checkpoint, afte
 	return n, last, err
 }
 
-// unchained reads and locks entries that are to be linked.
+// unchained reads and locks entries that are to be linked, in the order of an index: of
+// a ledger that has grown within minutes the planner believes that little is left, and
+// would read all of it for each page, to sort it.
 func unchained(ctx context.Context, tx pgx.Tx, after int64, limit int) ([]exportops.LedgerRow, error) {
+	if _, err := tx.Exec(ctx, `SET LOCAL enable_sort = off`); err != nil {
+		return nil, fmt.Errorf("read entries to link: %w", err)
+	}
 	rows, err := tx.Query(ctx, `SELECT d.id, `+chainedColumns+` FROM exportops.deletions d
 		WHERE d.chain_day IS NULL AND d.state <> 'claimed' AND d.id > $1
 		ORDER BY d.id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`, after, limit)
@@ -122,7 +127,7 @@ func writeLinks(ctx context.Context, tx pgx.Tx, day exportops.ChainDay, links []
 			chain_day = $1::date, chain_seq = n.seq, chain_hash = n.hash
 		FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[])
 			AS n (id, seq, salt, digest, content, hash)
-		WHERE d.id = n.id`, day.Day, ids, seqs, salts, digests, contents, hashes)
+		WHERE d.id = n.id AND d.id = ANY($2::bigint[])`, day.Day, ids, seqs, salts, digests, contents, hashes)
 	if err != nil {
 		return fmt.Errorf("link entries of the ledger: %w", err)
 	}

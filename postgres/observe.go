@@ -40,7 +40,9 @@ var rowDuration = `CASE WHEN e.status IN ` + finished + ` AND e.updated_at >= e.
 	THEN (extract(epoch FROM date_trunc('milliseconds', e.updated_at) - date_trunc('milliseconds', e.created_at)) * 1000)::bigint END`
 
 // observeQuery looks at rows and records what it sees in one statement: the
-// application may change a row between two. It yields for each what its export
+// application may change a row between two. It looks for the metrics of each (OFFSET
+// keeps the planner from joining, which reads all metrics of a table of some ten
+// thousand). It yields for each what its export
 // counted as until now, and what it counts as from now on.
 var observeQuery = `
 	WITH seen AS MATERIALIZED (
@@ -54,7 +56,9 @@ var observeQuery = `
 			CASE WHEN ` + readable(`e.timestamp`) + ` THEN e.timestamp WHEN ` + readable(`e.created_at`) + ` THEN e.created_at
 				ELSE $2::timestamptz END AS timestamp,
 			m.id AS before
-		` + withOutcome + ` WHERE e.export_id = ANY($1::uuid[]) AND ` + unfrozen + `
+		FROM {logs} e LEFT JOIN LATERAL (SELECT x.* FROM exportops.export_metrics x
+			WHERE x.export_id = e.export_id AND x.outcome OFFSET 0) m ON true
+		WHERE e.export_id = ANY($1::uuid[]) AND ` + unfrozen + `
 		ORDER BY e.export_id
 	), added AS (
 		INSERT INTO exportops.export_metrics AS a (export_id, user_id, format, status, attempt, source, conversation_count,

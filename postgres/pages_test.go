@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +43,7 @@ func TestAPageReadsNoMore(t *testing.T) {
 	run(t, url, `INSERT INTO public.export_logs (id, export_id, user_id, timestamp, format, config, conversation_count, status)
 		SELECT md5(i::text)::uuid, md5('e' || i)::uuid, md5('u')::uuid, now(), 'csv', '{}', 1, 'failed' FROM generate_series(0, 19999) i`)
 	run(t, url, `ANALYZE public.export_logs`)
-	watch := &spy{seen: map[string][]statement{}}
+	watch := newSpy()
 	s, err := open(t.Context(), Options{URL: url}, watch)
 	must(t, err)
 	defer s.Close()
@@ -80,9 +83,17 @@ func (p *spy) costNoMore(t *testing.T, s *Store, rows float64) {
 		}
 		for _, st := range statements {
 			var text []byte
-			must(t, s.reading(t.Context(), func(tx pgx.Tx) error {
-				return tx.QueryRow(t.Context(), `EXPLAIN (ANALYZE, FORMAT JSON) `+st.query, st.args...).Scan(&text)
-			}))
+			undone := errors.New("undone")
+			err := s.tx(t.Context(), func(tx pgx.Tx) error {
+				_, err := tx.Exec(t.Context(), p.told[name])
+				if err == nil {
+					err = tx.QueryRow(t.Context(), `EXPLAIN (ANALYZE, FORMAT JSON) `+st.query, st.args...).Scan(&text)
+				}
+				return cmp.Or(err, undone)
+			})
+			if !errors.Is(err, undone) {
+				t.Fatalf("%s: %v", name, err)
+			}
 			var plans []struct{ Plan part }
 			must(t, json.Unmarshal(text, &plans))
 			if most := plans[0].Plan.most(); most.Rows*most.Loops > rows {
@@ -90,6 +101,55 @@ func (p *spy) costNoMore(t *testing.T, s *Store, rows float64) {
 			}
 		}
 	}
+}
+
+// Late in a run a batch costs what the first did. The ledger and the metrics have grown
+// within minutes, without any statistics, and the index of open claims by all that were
+// open since.
+func TestABatchCostsNoMoreLateInARun(t *testing.T) {
+	url := newDatabase(t)
+	run(t, url, `VACUUM ANALYZE`)
+	watch := newSpy()
+	s, err := open(t.Context(), Options{URL: url}, watch)
+	must(t, err)
+	defer s.Close()
+	now := exportops.At(time.Now())
+	_, fence, _, err := s.BeginRun(t.Context(), exportops.RunRequest{
+		Job: exportops.FileCleanup, Lane: "files", Params: []byte(`{}`), Now: now, Lease: time.Hour,
+	})
+	must(t, err)
+	const rows, page = 20_000, 300
+	run(t, url, fmt.Sprintf(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, file_url, expires_at)
+		SELECT md5('e' || i)::uuid, md5('u')::uuid, now() - interval '2 days', 'csv', '{}', 1, 'completed', i || '.csv', now() - interval '1 day'
+		FROM generate_series(1, %d) i`, rows),
+		`ANALYZE public.export_logs`,
+		`INSERT INTO exportops.deletions (export_id, user_id, mode, state, store, bucket, key, file_url, expires_at, row_status, run_id, token,
+			attempts, claimed_at)
+		SELECT export_id, user_id, 'expiry', 'claimed', 's', 'b', file_url AS key, file_url, expires_at, 'completed', '`+fence.RunID+`', 1, 1, now()
+		FROM public.export_logs`,
+		fmt.Sprintf(`WITH d AS (UPDATE exportops.deletions SET state = 'deleted', finished_at = now() WHERE id <= %d RETURNING *)
+		INSERT INTO exportops.export_metrics (export_id, user_id, format, status, attempt, source, conversation_count,
+			timestamp, received_at, outcome, counted_hour)
+		SELECT export_id, user_id, 'csv', 'completed', 1, 'observed', 1, timestamp, timestamp AS received, true, date_trunc('hour', timestamp, 'UTC')
+		FROM d CROSS JOIN now() AS timestamp`, rows-page))
+	open, err := s.Deletions(t.Context(), exportops.DeletionFilter{State: exportops.DeletionClaimed, Limit: page})
+	must(t, err)
+	batch := make([]exportops.Settlement, len(open))
+	for i := range open {
+		batch[i] = exportops.Settlement{Claim: &open[i], State: exportops.DeletionDone}
+	}
+	c := exportops.Checkpoint{Fence: fence, Now: now, Lease: time.Hour}
+	watch.during("Settle")
+	settled, err := s.Settle(t.Context(), c, batch)
+	must(t, err)
+	watch.during("ChainDeletions")
+	linked, _, err := s.ChainDeletions(t.Context(), c, 0, page)
+	must(t, err)
+	watch.during("")
+	if len(settled) != page || !settled[0].RowExpired || linked != page {
+		t.Fatalf("%d settled, the first %+v, and %d linked; want %d", len(settled), settled[0], linked, page)
+	}
+	watch.costNoMore(t, s, 4*page) // of an entry there may be three versions
 }
 
 // Where the files of nearly all old rows are gone, the few others are found by
@@ -107,7 +167,7 @@ func TestAWalkInStretches(t *testing.T) {
 		FROM public.export_logs`)
 	want := []string{"1.csv", "9999.csv", "10000.csv", "10001.csv", "20000.csv", "20001.csv", "25000.csv"}
 	run(t, url, `UPDATE exportops.deletions SET state = 'failed' WHERE key IN ('`+strings.Join(want, `', '`)+`')`, `VACUUM ANALYZE`)
-	watch := &spy{seen: map[string][]statement{}}
+	watch := newSpy()
 	s, err := open(t.Context(), Options{URL: url}, watch)
 	must(t, err)
 	defer s.Close()
@@ -152,7 +212,7 @@ func TestADensePageIsNoStretch(t *testing.T) {
 	run(t, url, `INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status, file_url, expires_at)
 		SELECT md5('e' || i)::uuid, md5('u')::uuid, '2025-01-01Z'::timestamptz + i * interval '1 minute', 'csv', '{}', 1, 'expired', i || '.csv', '2025-06-01Z'
 		FROM generate_series(1, 20000) i`, `VACUUM ANALYZE`)
-	watch := &spy{seen: map[string][]statement{}}
+	watch := newSpy()
 	s, err := open(t.Context(), Options{URL: url}, watch)
 	must(t, err)
 	defer s.Close()

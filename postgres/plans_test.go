@@ -18,7 +18,10 @@ type spy struct {
 	mu   sync.Mutex
 	name string
 	seen map[string][]statement
+	told map[string]string // what the planner was told first
 }
+
+func newSpy() *spy { return &spy{seen: map[string][]statement{}, told: map[string]string{}} }
 
 type statement struct {
 	query string
@@ -29,6 +32,9 @@ type statement struct {
 func (p *spy) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if forPlanner.MatchString(d.SQL) {
+		p.told[p.name] = d.SQL
+	}
 	known := slices.ContainsFunc(p.seen[p.name], func(st statement) bool { return st.query == d.SQL })
 	if p.name != "" && plannable.MatchString(d.SQL) && !known {
 		query := aCursor.ReplaceAllString(d.SQL, "")
@@ -42,7 +48,9 @@ func (p *spy) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {
 
 var (
 	plannable = regexp.MustCompile(`(?i)^\s*(SELECT|INSERT|UPDATE|DELETE|WITH|DECLARE)\b`)
-	aCursor   = regexp.MustCompile(`(?i)^\s*DECLARE \w+ .*?CURSOR FOR`)
+	// not the many settings that each transaction begins with
+	forPlanner = regexp.MustCompile(`^SET LOCAL enable_`)
+	aCursor    = regexp.MustCompile(`(?i)^\s*DECLARE \w+ .*?CURSOR FOR`)
 )
 
 // during says which call the statements that come are of; "" for none.
@@ -182,7 +190,7 @@ var aPage = regexp.MustCompile(` (first|next) page`)
 func TestStatementsUseTheIndexes(t *testing.T) {
 	url := newDatabase(t)
 	run(t, url, bigTables)
-	watch := &spy{seen: map[string][]statement{}}
+	watch := newSpy()
 	s, err := open(t.Context(), Options{URL: url}, watch)
 	must(t, err)
 	defer s.Close()

@@ -70,7 +70,7 @@ func (s *Store) lockUnchanged(ctx context.Context, tx pgx.Tx, batch []exportops.
 	rows, err := tx.Query(ctx, s.sql(`
 		SELECT e.export_id::text FROM unnest($1::uuid[], $2::text[], $3::timestamptz[]) AS g (export_id, file_url, expires_at)
 			JOIN {logs} e ON e.export_id = g.export_id
-		WHERE e.status = 'completed' AND e.file_url IS NOT DISTINCT FROM g.file_url
+		WHERE e.export_id = ANY($1::uuid[]) AND e.status = 'completed' AND e.file_url IS NOT DISTINCT FROM g.file_url
 			AND e.expires_at IS NOT DISTINCT FROM g.expires_at
 		ORDER BY e.id FOR NO KEY UPDATE OF e`), exports, urls, expires)
 	if err != nil {
@@ -141,13 +141,16 @@ func recordOutcomes(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint,
 		ids[i], failures[i], bytes[i] = d.ID, int64(d.Failures), d.Bytes
 		states[i], evidence[i], errs[i] = string(d.State), d.Evidence, d.Error
 	}
+	// The ids stand there twice, so that a small ledger is not read as a whole. CASE keeps
+	// the planner off the index of open claims, which grows within a run by all that were
+	// open and are not any more, and from believing that next to none of them is left.
 	tag, err := tx.Exec(ctx, `
 		UPDATE exportops.deletions AS d SET state = n.state, failures = n.failures, bytes = n.bytes, evidence = n.evidence,
 			error = n.error, finished_at = $1::timestamptz,
 			next_try_at = CASE n.state WHEN 'failed' THEN $1::timestamptz END
 		FROM unnest($4::bigint[], $5::text[], $6::int[], $7::bigint[], $8::text[], $9::text[])
 			AS n (id, state, failures, bytes, evidence, error)
-		WHERE d.id = n.id AND d.state = 'claimed' AND d.run_id = $2 AND d.token = $3`,
+		WHERE d.id = n.id AND d.id = ANY($4::bigint[]) AND CASE WHEN d.state = 'claimed' AND d.run_id = $2 AND d.token = $3 THEN true END`,
 		c.Now.String(), c.RunID, c.Token, ids, states, failures, bytes, evidence, errs)
 	if err != nil {
 		return nil, fmt.Errorf("record outcomes: %w", err)

@@ -212,6 +212,11 @@ func (s *Store) Path() string { return s.path }
 // Name implements exportops.Database.
 func (s *Store) Name() string { return s.path }
 
+// LockFor implements exportops.DeletionStore. There is one writer, and everybody else
+// waits: 100 ms are the most that a batch may keep them. What is left to that is for
+// those that a disk is slow about.
+func (s *Store) LockFor() time.Duration { return 60 * time.Millisecond }
+
 // Writer returns the one connection that may write, for a job engine that
 // shares it: a second writing pool would fail with lock errors. It waits for the
 // connection beside those of us who wait for their turn.

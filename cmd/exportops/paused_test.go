@@ -122,7 +122,8 @@ func TestAPausedReplicaCommitsNothing(t *testing.T) {
 	store := newBucket(t)
 	g := newGate(t, store.server)
 	s := newSite(t, append(store.settings, fmt.Sprintf("EXPORT_STORAGE_URL=s3://%s?endpoint=%s", *store.bucket, g.URL))...)
-	const files = 30
+	// Two pages: one is claimed while storage is at work on the other.
+	const files = 600
 	s.expired(files, "f")
 	for i := range files {
 		store.put(t, fmt.Sprint("f", i+1))
@@ -146,6 +147,7 @@ func TestAPausedReplicaCommitsNothing(t *testing.T) {
 	case a := <-late:
 		t.Fatalf("it ended before it deleted anything: %+v %v", a.called, a.err)
 	}
+	s.until(30*time.Second, files, `SELECT count(*) FROM exportops.deletions WHERE state = 'claimed'`)
 	if err := paused.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +159,7 @@ func TestAPausedReplicaCommitsNothing(t *testing.T) {
 		t.Errorf("%d objects are left", n)
 	}
 	before, deletes := s.records(), g.count()
-	// The one batch that it had claimed reaches storage, and nothing else does.
+	// The one batch that it had sent reaches storage, and nothing else does.
 	close(g.goOn)
 	if err := paused.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)

@@ -2,7 +2,9 @@ package testworld
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"time"
 
 	"github.com/exportops/exportops"
 )
@@ -23,6 +25,35 @@ type Files struct {
 	// Batch is how many files one call takes, where it is not the folder's own
 	// number.
 	Batch int
+}
+
+// Ahead returns a Before that waits, call by call, until so many claims are open, and
+// then does something: while storage is at work on a page, a run claims the next one.
+func (w *World) Ahead(open []int64, then func()) func([]string) error {
+	return func([]string) error {
+		if len(open) == 0 {
+			return errors.New("more pages are deleted than the test expects")
+		}
+		w.AwaitClaims(open[0])
+		open = open[1:]
+		then()
+		return nil
+	}
+}
+
+// AwaitClaims waits until so many claims are open.
+func (w *World) AwaitClaims(n int64) {
+	w.Helper()
+	const most = 30 * time.Second
+	for end := time.Now().Add(most); ; time.Sleep(time.Millisecond) {
+		got := w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`)
+		switch {
+		case got == n:
+			return
+		case time.Now().After(end):
+			w.Fatalf("%d claims are open after %s, not %d", got, most, n)
+		}
+	}
 }
 
 // Delete implements exportops.FileStore.
