@@ -178,9 +178,9 @@ func (s *Store) Close() error {
 func (s *Store) Name() string { return nameOf(s.pool.Config().ConnConfig) }
 
 // LockFor implements exportops.DeletionStore. Nobody waits for a batch but who wants one
-// of its rows, or places a hold, and small batches take much longer: of 150 ms some 10
-// are for what is the same for each. No lock should be held for a second, and a batch
-// can take several times what the one before it did.
+// of its rows, records metrics or places a hold, and each batch has costs of its own of
+// some 10 ms. No lock should be held for a second, and a batch can take several times what
+// the one before it did.
 func (s *Store) LockFor() time.Duration { return 150 * time.Millisecond }
 
 func nameOf(c *pgx.ConnConfig) string {
