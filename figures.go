@@ -1,5 +1,7 @@
 package exportops
 
+import "time"
+
 // Figures are what exports of an interval come to, all of them or some.
 type Figures struct {
 	Completed, Failed, InProgress int64
@@ -16,4 +18,10 @@ func (f Figures) Finished() int64 { return f.Completed + f.Failed }
 type Only struct {
 	Format Format
 	UserID string
+}
+
+// Window is the last part of time, and which exports of it are meant.
+type Window struct {
+	Last time.Duration
+	Only Only
 }

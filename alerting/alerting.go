@@ -12,7 +12,8 @@ import (
 
 // Figures answers for exports.
 type Figures interface {
-	Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error)
+	// Figures sums up windows that end now, each in its place.
+	Figures(ctx context.Context, windows ...exportops.Window) ([]exportops.Figures, error)
 	Volume(ctx context.Context, p exportops.Period, days int) (exportops.Volume, error)
 	// Of sums up an interval, and Aggregate says what failed in it.
 	Of(ctx context.Context, span exportops.Span, only exportops.Only) (exportops.Figures, error)

@@ -223,9 +223,9 @@ type late struct {
 	over context.CancelFunc
 }
 
-func (l late) Figures(ctx context.Context, _ time.Duration, _ exportops.Only) (exportops.Figures, error) {
+func (l late) Figures(ctx context.Context, _ ...exportops.Window) ([]exportops.Figures, error) {
 	l.over()
-	return exportops.Figures{}, ctx.Err()
+	return nil, ctx.Err()
 }
 
 // Where exports are too many to be summed up in time, what else is wrong is told.
@@ -240,6 +240,41 @@ func TestRulesThatTakeTooLong(t *testing.T) {
 		t.Errorf("it said %v", err)
 	}
 	wantTold(t, w, "failed-runs log-cleanup firing")
+}
+
+// readings notes which windows are read at once.
+type readings struct {
+	figures
+	all [][]exportops.Window
+}
+
+func (r *readings) Figures(ctx context.Context, windows ...exportops.Window) ([]exportops.Figures, error) {
+	r.all = append(r.all, windows)
+	return r.figures.Figures(ctx, windows...)
+}
+
+// The exports of the last hours are read once for all rules; what only one user did,
+// which has no rollup, holds up nobody else.
+func TestWindowsAreReadTogether(t *testing.T) {
+	w := testworld.New(t, t.TempDir())
+	exports(t, w, 0, 9, 0)
+	s := watcher(w, "failure-rate", "burn-rate-fast", "success-objective", "overdue-files")
+	ofOne := s.Rules[0]
+	ofOne.Name, ofOne.UserID = "of one", testworld.User
+	csv := s.Rules[0]
+	csv.Name, csv.Format = "csv", exportops.CSV
+	s.Rules = append(s.Rules, ofOne, csv)
+	r := &readings{figures: s.Figures}
+	s.Figures = r
+	w.Must(s.Evaluate(t.Context()))
+	var sizes []int
+	for _, windows := range r.all {
+		sizes = append(sizes, len(windows))
+	}
+	slices.Sort(sizes)
+	if d := cmp.Diff([]int{1, 4}, sizes); d != "" {
+		t.Errorf("it read %v (-want +got):\n%s", r.all, d)
+	}
 }
 
 // run begins a run of a job, and returns what ends it.

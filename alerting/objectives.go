@@ -13,12 +13,17 @@ import (
 // Objectives says how the objectives are kept. Exports are read from rollups, file
 // cleanups from the results of their runs.
 func (s *Service) Objectives(ctx context.Context) ([]exportops.ObjectiveState, error) {
-	over := make([]exportops.ObjectiveFigures, len(exportops.ObjectiveWindows))
-	for n, window := range exportops.ObjectiveWindows {
-		var err error
-		if over[n].Exports, err = s.Figures.Figures(ctx, window, exportops.Only{}); err != nil {
-			return nil, err
-		}
+	windows := make([]exportops.Window, len(exportops.ObjectiveWindows))
+	for n, last := range exportops.ObjectiveWindows {
+		windows[n].Last = last
+	}
+	all, err := s.Figures.Figures(ctx, windows...)
+	if err != nil {
+		return nil, err
+	}
+	over := make([]exportops.ObjectiveFigures, len(all))
+	for n, f := range all {
+		over[n].Exports = f
 	}
 	if err := s.cleanups(ctx, over); err != nil {
 		return nil, err

@@ -15,12 +15,7 @@ type look struct {
 	*Service
 	now      exportops.Time
 	silences []exportops.Silence // read where there is somebody to tell
-	figures  map[asked]exportops.Figures
-}
-
-type asked struct {
-	last time.Duration
-	only exportops.Only
+	figures  map[exportops.Window]exportops.Figures
 }
 
 // read returns the figures that a rule looks at.
@@ -51,19 +46,48 @@ func one(f exportops.Reading, err error) ([]exportops.Reading, error) {
 	return []exportops.Reading{f}, err
 }
 
+// sum returns what the exports of one of a rule's windows come to. The first time, those
+// of all rules are summed up: the exports of the last hours are in most of them. What a
+// rule about one user asks for is read alone, as it is not in rollups.
 func (l *look) sum(ctx context.Context, last time.Duration, r exportops.AlertRule) (exportops.Figures, error) {
-	key := asked{last, exportops.Only{Format: r.Format, UserID: r.UserID}}
-	if f, ok := l.figures[key]; ok {
+	w := windowOf(r, last)
+	if f, ok := l.figures[w]; ok {
 		return f, nil
 	}
-	f, err := l.Figures.Figures(ctx, last, key.only)
-	if err == nil {
-		if l.figures == nil {
-			l.figures = map[asked]exportops.Figures{}
-		}
-		l.figures[key] = f
+	windows := []exportops.Window{w}
+	if r.UserID == "" {
+		windows = l.windows()
 	}
-	return f, err
+	all, err := l.Figures.Figures(ctx, windows...)
+	if err != nil {
+		return exportops.Figures{}, err
+	}
+	if l.figures == nil {
+		l.figures = map[exportops.Window]exportops.Figures{}
+	}
+	for i, w := range windows {
+		l.figures[w] = all[i]
+	}
+	return l.figures[w], nil
+}
+
+// windows are those that rules about the exports of all users look at.
+func (l *look) windows() (all []exportops.Window) {
+	for _, r := range l.Rules {
+		if kinds[r.Kind].looks != atExports || r.UserID != "" {
+			continue
+		}
+		for _, last := range []time.Duration{r.Window, r.Short} {
+			if w := windowOf(r, last); last > 0 && !slices.Contains(all, w) {
+				all = append(all, w)
+			}
+		}
+	}
+	return all
+}
+
+func windowOf(r exportops.AlertRule, last time.Duration) exportops.Window {
+	return exportops.Window{Last: last, Only: exportops.Only{Format: r.Format, UserID: r.UserID}}
 }
 
 // exports reads what the exports of the rule's window come to.

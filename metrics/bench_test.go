@@ -147,8 +147,8 @@ func BenchmarkAggregateMillion(b *testing.B) {
 	})
 	b.Run("figures", func(b *testing.B) {
 		for b.Loop() {
-			if got, err := m.Figures(b.Context(), 30*24*time.Hour, exportops.Only{}); err != nil || got.Finished() < million*9/10 {
-				b.Fatalf("%d exports, %v", got.Finished(), err)
+			if got, err := m.Figures(b.Context(), exportops.Window{Last: 30 * 24 * time.Hour}); err != nil || got[0].Finished() < million*9/10 {
+				b.Fatalf("%d exports, %v", got[0].Finished(), err)
 			}
 		}
 	})

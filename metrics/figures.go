@@ -7,29 +7,53 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// Figures sums up the exports of the last part of time. It emits nothing. Those of
-// one user are read row by row: rollups do not know whose an export was.
-func (s *Service) Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error) {
+// Figures sums up the exports of windows that end now, each in its place; what is in
+// several of them is read once. It emits nothing. Those of one user are read row by row:
+// rollups do not know whose an export was.
+func (s *Service) Figures(ctx context.Context, windows ...exportops.Window) ([]exportops.Figures, error) {
 	now := s.now()
-	// What is reported in this very millisecond counts.
-	return s.Of(ctx, exportops.Span{From: exportops.At(now.Add(-last)), To: exportops.At(now.Add(time.Millisecond))}, only)
+	asks, only := make([]ask, len(windows)), make([]exportops.Only, len(windows))
+	for i, w := range windows {
+		// What is reported in this very millisecond counts.
+		asks[i].span = exportops.Span{From: exportops.At(now.Add(-w.Last)), To: exportops.At(now.Add(time.Millisecond))}
+		only[i] = w.Only
+	}
+	return s.figures(ctx, asks, only)
 }
 
-// Of is Figures of any interval.
+// Of is Figures of one interval.
 func (s *Service) Of(ctx context.Context, span exportops.Span, only exportops.Only) (exportops.Figures, error) {
-	if err := checkRange(span); err != nil {
+	all, err := s.figures(ctx, []ask{{span: span}}, []exportops.Only{only})
+	if err != nil {
 		return exportops.Figures{}, err
 	}
-	sums := &chosen{sums: newSums(), only: only}
-	if only.UserID != "" {
-		err := s.readPlan(ctx, exportops.ReadPlan{Rows: []exportops.Span{span}}, span, sums)
-		return sums.figures(), err
+	return all[0], nil
+}
+
+func (s *Service) figures(ctx context.Context, asks []ask, only []exportops.Only) ([]exportops.Figures, error) {
+	for i := range asks {
+		if err := checkRange(asks[i].span); err != nil {
+			return nil, err
+		}
+		asks[i].rows = only[i].UserID != ""
 	}
-	_, err := s.read(ctx, span, func(exportops.ReadPlan) (sink, func() error) {
-		sums.sums = newSums()
-		return sums, nothing
+	sums := make([]*chosen, len(asks))
+	_, err := s.readAll(ctx, asks, func([]exportops.ReadPlan) ([]sink, func() error) {
+		to := make([]sink, len(asks))
+		for i := range asks {
+			sums[i] = &chosen{sums: newSums(), only: only[i]}
+			to[i] = sums[i]
+		}
+		return to, nothing
 	})
-	return sums.figures(), err
+	if err != nil {
+		return nil, err
+	}
+	all := make([]exportops.Figures, len(asks))
+	for i, c := range sums {
+		all[i] = c.figures()
+	}
+	return all, nil
 }
 
 // chosen sums up those exports that are asked for.

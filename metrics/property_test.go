@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/exportops/exportops"
@@ -325,6 +326,7 @@ func (m *machine) check(t *rapid.T) {
 	must(t, err)
 	want := m.count(exportops.Span{From: got.PeriodStart, To: got.PeriodEnd})
 	compare(t, got, want, m.sealed)
+	m.checkWindows(t)
 	if m.sealed {
 		return
 	}
@@ -337,6 +339,26 @@ func (m *machine) check(t *rapid.T) {
 		t.Fatalf("%d outcomes from rows, want %d", len(rows), want.TotalExports)
 	}
 	compare(t, got, summarize(rows), false)
+}
+
+// checkWindows holds windows that are read together against each read alone.
+func (m *machine) checkWindows(t *rapid.T) {
+	var windows []exportops.Window
+	for range rapid.IntRange(1, 4).Draw(t, "windows") {
+		windows = append(windows, exportops.Window{
+			Last: time.Duration(rapid.IntRange(1, 100*60).Draw(t, "last")) * time.Minute,
+			Only: exportops.Only{Format: rapid.SampledFrom(append(exportops.Formats[:2:2], "")).Draw(t, "format")},
+		})
+	}
+	all, err := m.service.Figures(t.Context(), windows...)
+	must(t, err)
+	for i, w := range windows {
+		alone, err := m.service.Figures(t.Context(), w)
+		must(t, err)
+		if d := cmp.Diff(alone[0], all[i], cmpopts.EquateApprox(1e-9, 0)); d != "" {
+			t.Fatalf("%+v, alone and beside %+v (-alone +beside):\n%s", w, windows, d)
+		}
+	}
 }
 
 // count counts by hand.

@@ -2,7 +2,10 @@ package metrics
 
 import (
 	"context"
+	"iter"
 	"reflect"
+	"slices"
+	"sort"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -19,31 +22,65 @@ type sink interface {
 // no longer holds.
 const attempts = 3
 
+// ask is an interval that is to be read.
+type ask struct {
+	span exportops.Span
+	rows bool // from rows alone
+}
+
 // read hands the exports of an interval to what begin returns, and returns the
-// interval it covers. The parts are read one after the other while others
-// write: when the plan has changed by the end, for example because rows were
-// deleted out of an hour that was read from rows, everything is read again.
+// interval it covers.
 func (s *Service) read(ctx context.Context, span exportops.Span, begin func(exportops.ReadPlan) (sink, func() error)) (
 	exportops.Span, error,
 ) {
+	covered, err := s.readAll(ctx, []ask{{span: span}}, func(plans []exportops.ReadPlan) ([]sink, func() error) {
+		to, finish := begin(plans[0])
+		return []sink{to}, finish
+	})
+	return covered[0], err
+}
+
+// readAll is read for several intervals at once: what is in more than one of them is
+// read once. The parts are read one after the other while others write: when a plan
+// has changed by the end, for example because rows were deleted out of an hour that was
+// read from rows, everything is read again.
+func (s *Service) readAll(ctx context.Context, asks []ask, begin func([]exportops.ReadPlan) ([]sink, func() error)) (
+	[]exportops.Span, error,
+) {
 	now := s.now()
-	plan, covered, err := s.plan(ctx, span, now)
+	plans, covered, err := s.plans(ctx, asks, now)
 	for i := 1; err == nil; i++ {
-		to, finish := begin(plan)
-		err = s.readPlan(ctx, plan, covered, to)
+		to, finish := begin(plans)
+		err = s.readPlans(ctx, plans, covered, to)
 		if finishErr := finish(); err == nil {
 			err = finishErr
 		}
 		if err != nil {
 			break
 		}
-		var next exportops.ReadPlan
-		if next, covered, err = s.plan(ctx, span, now); err != nil || i == attempts || reflect.DeepEqual(plan, next) {
+		var next []exportops.ReadPlan
+		if next, covered, err = s.plans(ctx, asks, now); err != nil || i == attempts || reflect.DeepEqual(plans, next) {
 			break
 		}
-		plan = next
+		plans = next
 	}
 	return covered, err
+}
+
+func (s *Service) plans(ctx context.Context, asks []ask, now exportops.Time) (
+	plans []exportops.ReadPlan, covered []exportops.Span, err error,
+) {
+	plans, covered = make([]exportops.ReadPlan, len(asks)), make([]exportops.Span, len(asks))
+	for i, a := range asks {
+		plans[i], covered[i] = exportops.ReadPlan{Rows: []exportops.Span{a.span}}, a.span
+		if a.rows {
+			continue
+		}
+		if plans[i], covered[i], err = s.plan(ctx, a.span, now); err != nil {
+			return plans, covered, err
+		}
+	}
+	return plans, covered, nil
 }
 
 func (s *Service) plan(ctx context.Context, span exportops.Span, now exportops.Time) (
@@ -81,57 +118,98 @@ func (s *Service) plan(ctx context.Context, span exportops.Span, now exportops.T
 	return plan, covered, nil
 }
 
-func (s *Service) readPlan(ctx context.Context, plan exportops.ReadPlan, span exportops.Span, to sink) error {
-	var held exportops.Outcome // one for all: a million of them would be garbage
-	cells := func(p exportops.Period, spans []exportops.Span) error {
-		for _, part := range spans {
-			for c, err := range s.store.Cells(ctx, p, part) {
+// The parts of a plan.
+func daysOf(p exportops.ReadPlan) []exportops.Span  { return p.Days }
+func hoursOf(p exportops.ReadPlan) []exportops.Span { return p.Hours }
+func rowsOf(p exportops.ReadPlan) []exportops.Span  { return p.Rows }
+
+// readPlans reads what any of the plans asks for, and hands each sink its part.
+func (s *Service) readPlans(ctx context.Context, plans []exportops.ReadPlan, covered []exportops.Span, to []sink) error {
+	cells := func(period exportops.Period, of func(exportops.ReadPlan) []exportops.Span) error {
+		for _, part := range union(plans, of) {
+			for c, err := range s.store.Cells(ctx, period, part) {
 				if err != nil {
 					return err
 				}
-				if err := to.cell(&c); err != nil {
-					return err
+				for i, p := range plans {
+					if !within(of(p), c.Start) {
+						continue
+					}
+					if err := to[i].cell(&c); err != nil {
+						return err
+					}
 				}
 			}
 		}
 		return nil
 	}
-	if err := cells(exportops.Daily, plan.Days); err != nil {
+	if err := cells(exportops.Daily, daysOf); err != nil {
 		return err
 	}
-	if err := cells(exportops.Hourly, plan.Hours); err != nil {
+	if err := cells(exportops.Hourly, hoursOf); err != nil {
 		return err
 	}
-	if len(plan.Days)+len(plan.Hours) > 0 {
-		for o, err := range s.store.InProgress(ctx, span) {
-			if err != nil {
-				return err
-			}
-			if within(plan.Days, o.Time) || within(plan.Hours, o.Time) {
-				held = o
-				to.outcome(&held)
-			}
-		}
-	}
-	for _, part := range plan.Rows {
-		for o, err := range s.store.Outcomes(ctx, part) {
+	var held exportops.Outcome // one for all: a million of them would be garbage
+	outcomes := func(all iter.Seq2[exportops.Outcome, error], has func(exportops.ReadPlan, exportops.Time) bool) error {
+		for o, err := range all {
 			if err != nil {
 				return err
 			}
 			held = o
-			to.outcome(&held)
+			for i, p := range plans {
+				if has(p, o.Time) {
+					to[i].outcome(&held)
+				}
+			}
+		}
+		return nil
+	}
+	var rolled []exportops.ReadPlan // what those cover that have anything from rollups
+	for i, p := range plans {
+		if len(p.Days)+len(p.Hours) > 0 {
+			rolled = append(rolled, exportops.ReadPlan{Rows: []exportops.Span{covered[i]}})
+		}
+	}
+	for _, part := range union(rolled, rowsOf) {
+		if err := outcomes(s.store.InProgress(ctx, part), isRolled); err != nil {
+			return err
+		}
+	}
+	for _, part := range union(plans, rowsOf) {
+		if err := outcomes(s.store.Outcomes(ctx, part), isRow); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func within(spans []exportops.Span, t exportops.Time) bool {
+func isRolled(p exportops.ReadPlan, t exportops.Time) bool {
+	return within(p.Days, t) || within(p.Hours, t)
+}
+
+func isRow(p exportops.ReadPlan, t exportops.Time) bool { return within(p.Rows, t) }
+
+// union returns what a part of any of the plans covers, in order.
+func union(plans []exportops.ReadPlan, of func(exportops.ReadPlan) []exportops.Span) (all []exportops.Span) {
+	spans := make([]exportops.Span, 0, len(plans))
+	for _, p := range plans {
+		spans = append(spans, of(p)...)
+	}
+	slices.SortFunc(spans, func(a, b exportops.Span) int { return a.From.Compare(b.From.Time) })
 	for _, s := range spans {
-		if !t.Before(s.From.Time) && t.Before(s.To.Time) {
-			return true
+		if n := len(all); n == 0 || s.From.After(all[n-1].To.Time) {
+			all = append(all, s)
+		} else if s.To.After(all[n-1].To.Time) {
+			all[n-1].To = s.To
 		}
 	}
-	return false
+	return all
+}
+
+// within reports whether a time is in one of some intervals, which are in order.
+func within(spans []exportops.Span, t exportops.Time) bool {
+	i := sort.Search(len(spans), func(i int) bool { return t.Before(spans[i].To.Time) })
+	return i < len(spans) && !t.Before(spans[i].From.Time)
 }
 
 // maxRange is the longest interval that is summed up at once.

@@ -45,12 +45,20 @@ var windows = []struct {
 }{{"1h", time.Hour}, {"24h", 24 * time.Hour}}
 
 func (s *state) exports(ctx context.Context, out put) error {
+	asked := make([]exportops.Window, 0, len(windows)*len(exportops.Formats))
 	for _, w := range windows {
 		for _, format := range exportops.Formats {
-			f, err := s.Figures.Figures(ctx, w.last, exportops.Only{Format: format})
-			if err != nil {
-				return err
-			}
+			asked = append(asked, exportops.Window{Last: w.last, Only: exportops.Only{Format: format}})
+		}
+	}
+	all, err := s.Figures.Figures(ctx, asked...)
+	if err != nil {
+		return err
+	}
+	for _, w := range windows {
+		for _, format := range exportops.Formats {
+			f := all[0]
+			all = all[1:]
 			out(windowExports, float64(f.Completed), w.name, string(format), string(exportops.Completed))
 			out(windowExports, float64(f.Failed), w.name, string(format), string(exportops.Failed))
 			out(windowExports, float64(f.InProgress), w.name, string(format), "in_progress")

@@ -14,7 +14,8 @@ import (
 // Sources is what the gauges are read from. Every field is required.
 type Sources struct {
 	Figures interface {
-		Figures(ctx context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error)
+		// Figures sums up windows that end now, each in its place.
+		Figures(ctx context.Context, windows ...exportops.Window) ([]exportops.Figures, error)
 		// Waiting returns how many metrics wait to be stored by this process.
 		Waiting() int
 	}

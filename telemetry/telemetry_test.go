@@ -147,13 +147,17 @@ type source struct {
 
 func (s *source) Waiting() int { return 7 }
 
-func (s *source) Figures(_ context.Context, last time.Duration, only exportops.Only) (exportops.Figures, error) {
-	if only.Format != exportops.JSON {
-		return exportops.Figures{}, nil
+func (s *source) Figures(_ context.Context, windows ...exportops.Window) ([]exportops.Figures, error) {
+	all := make([]exportops.Figures, len(windows))
+	for i, w := range windows {
+		if w.Only.Format == exportops.JSON {
+			all[i] = exportops.Figures{
+				Completed: int64(w.Last / time.Hour), Failed: 2, InProgress: 3, Measured: 1,
+				AvgDurationMS: ptr(1500.0), P95DurationMS: ptr(2500.0),
+			}
+		}
 	}
-	return exportops.Figures{
-		Completed: int64(last / time.Hour), Failed: 2, InProgress: 3, Measured: 1, AvgDurationMS: ptr(1500.0), P95DurationMS: ptr(2500.0),
-	}, nil
+	return all, nil
 }
 
 func (s *source) OpenIncidents(context.Context) ([]exportops.Incident, error) {
