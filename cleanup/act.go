@@ -80,7 +80,7 @@ func (r *fileRun) answered() (*underway, error) {
 	u.wait()
 	r.under = nil
 	if u.died != nil {
-		panic(u.died)
+		panic(u.died) // here, where whoever holds the run can see to it, and not in a goroutine of its own
 	}
 	if u.err == nil && len(u.results) != len(u.claims) {
 		u.err = fmt.Errorf("%s answered for %d of %d files", r.Files.ID(), len(u.results), len(u.claims))
