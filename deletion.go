@@ -156,6 +156,27 @@ type ClaimPage struct {
 	Took   time.Duration // how long other writers were kept waiting
 }
 
+// Unsent tells the claims of a page apart, none of which was sent to storage, by what
+// taking them back means: fresh are the numbers of entries that go, and failed are
+// entries that say again what they said before.
+func (p ClaimPage) Unsent() (fresh []int64, failed []*Deletion) {
+	for i, c := range p.Claims {
+		if c == nil || c.State != DeletionClaimed {
+			continue
+		}
+		prior := p.Candidates[i].Prior
+		if prior == nil || prior.ID != c.ID {
+			fresh = append(fresh, c.ID)
+			continue
+		}
+		d := *c
+		d.State, d.RunID, d.Attempts, d.Error = prior.State, prior.RunID, prior.Attempts, prior.Error
+		d.ClaimedAt, d.FinishedAt = prior.ClaimedAt, prior.FinishedAt
+		failed = append(failed, &d)
+	}
+	return fresh, failed
+}
+
 // Settlement is the outcome of one claim, or of a row without a file.
 type Settlement struct {
 	Claim    *Deletion  // nil for a row without a file
@@ -231,6 +252,9 @@ type DeletionStore interface {
 	// claim or a refusal for those it is told to, in one transaction. At most
 	// one open claim exists for a (store, bucket, key).
 	ClaimFiles(ctx context.Context, c Checkpoint, r ClaimRequest) (ClaimPage, error)
+	// Unclaim takes back the claims of a page that this run made and did not send to
+	// storage, in one transaction. The page's refusals stay.
+	Unclaim(ctx context.Context, c Checkpoint, p ClaimPage) error
 	// Settle records outcomes, and turns each row whose file is confirmed gone
 	// to expired while it still is what was claimed, in one transaction. What
 	// is known of the exports' metrics is frozen before.

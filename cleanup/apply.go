@@ -38,7 +38,7 @@ func (r *planRun) apply(ctx context.Context) error {
 	}
 	res.Complete = err == nil && done
 	if !res.Complete {
-		res.Remaining = max(0, r.due-r.reached) + int64(len(r.postponed)+len(r.behind)) + r.untried()
+		res.Remaining = max(0, r.due-r.reached) + int64(len(r.postponed)+len(r.behind)) + r.untried() + r.unsent
 	}
 	return nil
 }

@@ -37,6 +37,10 @@ type fileRun struct {
 	pace  pace
 	// under is what storage is at work on; nil where it is not.
 	under *underway
+	// unsent counts the claims that were given back, as the run was to stop.
+	unsent int64
+	// helps is set where another process holds the run.
+	helps bool
 	// proved is when the last transaction began that showed this run to be the holder.
 	proved time.Time
 }
@@ -129,7 +133,7 @@ func (r *fileRun) countRest(ctx context.Context) error {
 	if err := r.siftBusy(ctx); err != nil {
 		return err
 	}
-	r.res.Remaining = int64(len(r.busy)+len(r.postponed)+len(r.behind)) + r.untried()
+	r.res.Remaining = int64(len(r.busy)+len(r.postponed)+len(r.behind)) + r.untried() + r.unsent
 	if r.drained {
 		return nil
 	}

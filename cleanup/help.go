@@ -21,6 +21,7 @@ type RunReader interface {
 // done. res counts what became of its own claims.
 func (c *Cleaner) HelpFiles(ctx context.Context, w Work, sel exportops.Selection, runs RunReader, res *exportops.FileCleanupResult) error {
 	r := c.fileRun(w, sel, res)
+	r.helps = true
 	var err error
 	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, sel.Mode, exportops.At(r.Now()))
 	if err == nil {

@@ -1,6 +1,7 @@
 package cleanup_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -229,7 +230,8 @@ func TestCleanupsEqualAModel(t *testing.T) {
 	})
 }
 
-// step is one dry run and one real one, with up to two crashes before it ends.
+// step is one dry run and one real one, with up to two crashes before it ends, and
+// then perhaps a stop.
 func (m *model) step(t *rapid.T, w *testworld.World, req jobs.Request) {
 	dry := req
 	dry.DryRun = true
@@ -237,14 +239,24 @@ func (m *model) step(t *rapid.T, w *testworld.World, req jobs.Request) {
 	w.Must(err)
 	equal(t, "dry run", outcomeOf(*a.Result.Files), m.run(true))
 
-	for range rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "crashes") {
+	crashes := rapid.SampledFrom([]int{0, 0, 1, 2}).Draw(t, "crashes")
+	for range crashes {
 		if !m.claims() {
 			break
 		}
 		crash(t, w, req, rapid.Bool().Draw(t, "before the deletion"))
 	}
-	a, err = w.Runner().Run(t.Context(), req)
-	w.Must(err)
+	a.Pending = true
+	if rapid.Bool().Draw(t, "stopped") {
+		a = stop(t, w, req)
+		if open := w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`); crashes == 0 && open > 0 {
+			t.Fatalf("%d claims are open after a stop", open)
+		}
+	}
+	if a.Pending {
+		a, err = w.Runner().Run(t.Context(), req)
+		w.Must(err)
+	}
 	equal(t, "result", outcomeOf(*a.Result.Files), m.run(false))
 	equal(t, "complete", a.Result.Files.Complete, true)
 	for _, r := range m.rows {
@@ -256,6 +268,23 @@ func (m *model) step(t *rapid.T, w *testworld.World, req jobs.Request) {
 		}
 	}
 	equal(t, "files", len(w.Keys()), len(m.files))
+}
+
+// stop has a run told to stop while storage is at work on one of its pages.
+func stop(t *rapid.T, w *testworld.World, req jobs.Request) jobs.Answer {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	page := rapid.IntRange(1, 3).Draw(t, "stopped at page")
+	w.Files.Before = func([]string) error {
+		if page--; page == 0 {
+			cancel()
+		}
+		return nil
+	}
+	a, err := w.Runner().Run(ctx, req)
+	w.Must(err)
+	w.Files.Before = nil
+	return a
 }
 
 // crash lets a run die at its first deletion, before it or after.

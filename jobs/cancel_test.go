@@ -8,7 +8,7 @@ import (
 )
 
 func TestACancelledRun(t *testing.T) {
-	t.Run("stops_when_what_it_has_claimed_is_done", func(t *testing.T) {
+	t.Run("stops_before_its_next_batch", func(t *testing.T) {
 		w := newWorld(t)
 		expired(w, 3*20) // a batch is 20 at least
 		w.Files.Batch = 20
@@ -25,13 +25,13 @@ func TestACancelledRun(t *testing.T) {
 		if a.Run.State != exportops.RunPartial || a.Run.Error != "cancelled by cli:me" || a.Failure != "" || a.Pending {
 			t.Errorf("the run ended as %+v", a.Answer)
 		}
-		if res.Complete || res.DeletedCount != 40 || res.Remaining != 20 {
+		if res.Complete || res.DeletedCount != 20 || res.Remaining != 40 {
 			t.Errorf("result %+v", res)
 		}
 		want(t, "events of its end", len(w.Events.Of(exportops.EventFileCleanupComplete)), 1)
 		// What is left is the next run's.
 		b := run(t, w.Runner(), filesBy(exportops.ByCron))
-		want(t, "the next run deletes", b.Result.Files.DeletedCount, 20)
+		want(t, "the next run deletes", b.Result.Files.DeletedCount, 40)
 		want(t, "which is another", b.Run.ID != a.Run.ID, true)
 	})
 	t.Run("says_what_failed_too", func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestACancelledRun(t *testing.T) {
 		goOn()
 		a := <-first
 		w.Must(a.err)
-		want(t, "deleted, by the holder alone", a.Result.Files.DeletedCount, 40)
+		want(t, "deleted, by the holder alone", a.Result.Files.DeletedCount, 20)
 	})
 }
 

@@ -155,18 +155,18 @@ func TestADryRunChangesNothing(t *testing.T) {
 
 func TestTheEndOfABudget(t *testing.T) {
 	w := newWorld(t)
-	expired(w, 50)
+	expired(w, 30)
 	w.Files.Batch = 10
-	w.Files.Before = w.Ahead([]int64{20, 10, 20, 10}, func() { w.Clock.Advance(time.Second) })
+	w.Files.Before = w.Ahead([]int64{20, 20}, func() { w.Clock.Advance(time.Second) })
 	req := jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCron, Budget: time.Second}
 	a := run(t, w.Runner(), req)
 	got := *a.Result.Files
 	if a.Run.State != exportops.RunPartial || got.Complete || a.Failure != "" || a.Pending {
 		t.Errorf("answer %+v", a)
 	}
-	want(t, "found, deleted, remaining", [3]int64{got.TotalFound, got.DeletedCount, got.Remaining}, [3]int64{50, 20, 30})
+	want(t, "found, deleted, remaining", [3]int64{got.TotalFound, got.DeletedCount, got.Remaining}, [3]int64{30, 10, 20})
 	b := run(t, w.Runner(), req)
-	if b.Run.ID == a.Run.ID || b.Result.Files.DeletedCount != 20 || b.Result.Files.TotalFound != 30 {
+	if b.Run.ID == a.Run.ID || b.Result.Files.DeletedCount != 10 || b.Result.Files.TotalFound != 20 {
 		t.Errorf("the next: %+v", b.Result.Files)
 	}
 	w.Files.Before = nil
@@ -187,7 +187,7 @@ func TestAProcessThatIsToldToStop(t *testing.T) {
 			w.Files.Batch = 10
 			w.Files.Fail = map[string]error{"f1": errors.New("no")}
 			ctx, cancel := context.WithCancel(t.Context())
-			w.Files.Before = w.Ahead([]int64{20, 10}, cancel)
+			w.Files.Before = w.Ahead([]int64{20}, cancel)
 			a, err := w.Runner().Run(ctx, filesBy(trigger))
 			w.Must(err)
 			want(t, "pending", a.Pending, goesOn)
@@ -196,7 +196,7 @@ func TestAProcessThatIsToldToStop(t *testing.T) {
 			if !goesOn {
 				// A failure outweighs that it was stopped.
 				want(t, "state", stored.State, exportops.RunFailed)
-				want(t, "remaining", a.Result.Files.Remaining, 10)
+				want(t, "remaining", a.Result.Files.Remaining, 20)
 				return
 			}
 			want(t, "state", stored.State, exportops.RunRunning)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,7 +19,7 @@ var candidateColumns = `
 	coalesce(e.id::text, ''), coalesce(e.export_id::text, ''), coalesce(e.user_id::text, ''), coalesce(e.status::text, ''),
 	e.file_url, e.expires_at::text, coalesce(e.created_at::text, ''), coalesce(e.timestamp::text, ''), e.file_size,
 	coalesce(e.format::text, ''), {config}, ` + heldBy("e.export_id", "e.user_id") + `,
-	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
+	d.id, d.state, d.attempts, d.failures, d.error, d.run_id, d.claimed_at, d.finished_at`
 
 const candidateFrom = `
 	FROM {logs} e` + withLedger
@@ -179,9 +180,11 @@ func (s *Store) scanCandidate(row pgx.Row, more ...any) (c candidateRow, err err
 	var id *int64
 	var state, reason, run, config *string
 	var attempts, failures *int
+	var claimed, finished *time.Time
 	into := append([]any{
 		&c.ID, &c.ExportID, &c.UserID, (*string)(&c.Status), &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.timestamp,
 		&c.FileSize, (*string)(&c.Format), &config, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
+		&claimed, &finished,
 	}, more...)
 	if err := row.Scan(into...); err != nil {
 		return c, err
@@ -195,6 +198,7 @@ func (s *Store) scanCandidate(row pgx.Row, more ...any) (c candidateRow, err err
 		c.Prior = &exportops.Deletion{
 			ID: *id, ExportID: c.ExportID, State: exportops.DeletionState(*state),
 			Attempts: *attempts, Failures: *failures, Error: *reason, RunID: *run,
+			ClaimedAt: exportops.At(*claimed), FinishedAt: timePtr(finished),
 		}
 	}
 	return c, nil

@@ -102,6 +102,17 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	no(err)
 	name("ClaimFiles by id")
 	claims.ExportIDs = ids
+	again, err := s.ClaimFiles(ctx, c, claims)
+	no(err)
+	name("")
+	claims.ExportIDs, claims.Limit = nil, 3
+	fresh, err := s.ClaimFiles(ctx, c, claims)
+	no(err)
+	name("Unclaim")
+	no(s.Unclaim(ctx, c, again))
+	no(s.Unclaim(ctx, c, fresh))
+	name("")
+	claims.ExportIDs = ids
 	_, err = s.ClaimFiles(ctx, c, claims)
 	no(err)
 	name("Reclaim")

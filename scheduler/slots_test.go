@@ -250,8 +250,8 @@ func TestSlotsInTheWayOfOtherRuns(t *testing.T) {
 	})
 	at(t, "a_long_run_keeps_no_other_job_waiting", func(t *testing.T, w *world) {
 		p := w.process()
-		p.files.delay = 10 * time.Second // twice that are in time when it is told to stop
-		p.expired(240)
+		p.files.delay = time.Minute
+		p.expired(40)
 		until(0, 50)
 		p.start(map[exportops.Job]string{exportops.FileCleanup: "*/2 * * * *", exportops.MetricsAggregate: "0 * * * *"})
 		until(1, 1)

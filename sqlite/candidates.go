@@ -31,7 +31,7 @@ var candidateColumns = `
 	CAST(e.file_url AS TEXT), CAST(e.expires_at AS TEXT), coalesce(e.created_at, ''), coalesce(e.timestamp, ''),
 	iif(typeof(e.file_size) = 'integer', e.file_size, NULL), iif(typeof(e.format) = 'text', e.format, ''), {config},
 	` + heldBy("e.export_id", "e.user_id") + `,
-	d.id, d.state, d.attempts, d.failures, d.error, d.run_id`
+	d.id, d.state, d.attempts, d.failures, d.error, d.run_id, d.claimed_at, d.finished_at`
 
 // config reads what rules ask for. What no export of ours can have is not read.
 func (s *Store) config() string {
@@ -236,12 +236,13 @@ func (s *Store) scanCandidates(ctx context.Context, q queryer, o order, query st
 
 func (s *Store) scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidate, row any, err error) {
 	var id sql.NullInt64
-	var state, reason, run sql.NullString
+	var state, reason, run, claimed, finished sql.NullString
 	var config sql.RawBytes
 	var attempts, failures sql.NullInt64
 	into := append([]any{
 		&row, &c.ID, &c.ExportID, &c.UserID, &c.Status, &c.FileURL, &c.ExpiresAt, &c.CreatedAt, &c.Timestamp,
 		&c.FileSize, &c.Format, &config, &c.Held, &id, &state, &attempts, &failures, &reason, &run,
+		&claimed, &finished,
 	}, more...)
 	if err := rows.Scan(into...); err != nil {
 		return c, nil, err
@@ -251,7 +252,9 @@ func (s *Store) scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidat
 		c.Prior = &exportops.Deletion{
 			ID: id.Int64, ExportID: c.ExportID, State: exportops.DeletionState(state.String),
 			Attempts: int(attempts.Int64), Failures: int(failures.Int64), Error: reason.String, RunID: run.String,
+			FinishedAt: timePtr(finished),
 		}
+		c.Prior.ClaimedAt, _ = exportops.ParseStoredTime(claimed.String)
 	}
 	return c, row, nil
 }

@@ -113,6 +113,7 @@ func testAttempts(t *testing.T, open func(testing.TB) Fixture) {
 			}
 		}
 	})
+	t.Run("what_was_not_sent_is_given_back", func(t *testing.T) { unclaim(t, open(t), fail) })
 	t.Run("a_later_generation_has_an_entry_of_its_own", func(t *testing.T) { generations(t, open) })
 }
 

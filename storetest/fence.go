@@ -73,6 +73,7 @@ func fencedOut(t *testing.T, f Fixture, lose func(*testing.T, Fixture, exportops
 	wantFenced(t, "ClaimFiles", err)
 	_, err = f.Store.Settle(t.Context(), c, []exportops.Settlement{{Claim: page.Claims[0], State: exportops.DeletionDone}})
 	wantFenced(t, "Settle", err)
+	wantFenced(t, "Unclaim", f.Store.Unclaim(t.Context(), c, page))
 	_, _, err = f.Store.Reclaim(t.Context(), c, 9, func(exportops.OpenClaim) bool { never(); return true })
 	wantFenced(t, "Reclaim", err)
 	rows, _, err := f.Store.LogRows(t.Context(), exportops.LogSelection{Cut: dead}, "", 9)
