@@ -2,12 +2,14 @@
 # Compares whole cleanups on real servers with what a person would type instead:
 # on S3, by one replica and by two, with rclone delete and a bare loop of bulk
 # deletes; on Postgres, with DELETE in psql on a copy of the same database, and
-# with COPY before it where the rows are archived to S3.
+# with COPY before it where the rows are archived to S3. And two replicas with one
+# where S3 is far away, so that they do not share its processors.
 #
-#   scripts/compare-servers.sh [files] [logs] [archives]     all, where none is named
+#   scripts/compare-servers.sh [files] [replicas] [logs] [archives]     all, where none is named
 #
-# FILES (100000), ROWS (1000000) and TIMES (3) change the size. It starts the
-# servers itself, with Postgres waiting for the disk, and removes all it made.
+# FILES (100000), ROWS (1000000), TIMES (3) and the DELAY (500ms) of storage that is far away
+# change the size. It starts the servers itself, with Postgres waiting for the disk, and
+# removes all it made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,14 +17,14 @@ if [[ -z ${EXPORTOPS_TEST_POSTGRES:-} || -z ${EXPORTOPS_TEST_S3:-} ]]; then
 	EXPORTOPS_TEST_DURABLE=1 exec scripts/servers postgres s3 -- "$0" "$@"
 fi
 
-files=${FILES:-100000} rows=${ROWS:-1000000} times=${TIMES:-3}
+files=${FILES:-100000} rows=${ROWS:-1000000} times=${TIMES:-3} delay=${DELAY:-500ms}
 limit=1800 # seconds that one command may take
 
 missing=()
 for tool in go psql awk curl; do
 	command -v "$tool" >/dev/null || missing+=("$tool")
 done
-(($#)) || set -- files logs archives
+(($#)) || set -- files replicas logs archives
 [[ " $* " == *" files "* ]] && ! command -v rclone >/dev/null && missing+=(rclone)
 if ((${#missing[@]})); then
 	echo "please install: ${missing[*]} (Debian's packages postgresql-client, rclone)" >&2
@@ -68,47 +70,78 @@ ours() { # database, arguments
 	DATABASE_URL=$servers/$1 EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint" "$tmp/exportops" "${@:2}"
 }
 
-compare_files() {
+# clean_files puts the objects, and has one replica or two delete them with all that
+# belongs to it.
+clean_files() { # endpoint, one or two, file
+	"$tmp/objects" "$endpoint" "$bucket" put "$files"
+	database "${run}_now" "${run}_files"
+	export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$bucket?endpoint=$1"
+	if [[ $2 == two ]]; then
+		EXPORTOPS_ADDR=127.0.0.1:0 "$tmp/exportops" serve >"$tmp/serve" 2>&1 &
+		helpers+=($!)
+		until grep -q '127.0.0.1' "$tmp/serve"; do sleep 0.05; done
+	fi
+	took "$3" "$tmp/exportops" run file-cleanup --force
+	unset DATABASE_URL EXPORT_STORAGE_URL
+	said "\"deleted_count\":$files,"
+	if [[ $2 == two ]]; then
+		kill "${helpers[-1]}" && wait "${helpers[-1]}" || true
+		unset 'helpers[-1]'
+		echo "the second replica deleted $(sql "${run}_now" -c "SELECT count(*) FROM exportops.deletions WHERE token < 0")" >&2
+	fi
+	drop "${run}_now"
+	all_gone "$2"
+}
+
+all_gone() {
+	[[ $("$tmp/objects" "$endpoint" "$bucket" count) == 0 ]] || { echo "objects are left after: $1" >&2; exit 1; }
+}
+
+# file_rows fills a database that the comparisons below take copies of.
+file_rows() {
+	[[ ! " ${databases[*]} " == *" ${run}_files "* ]] || return 0
 	"$tmp/objects" "$endpoint" "$bucket" make
 	echo "writing $files rows" >&2
 	database "${run}_files"
 	ours "${run}_files" migrate --create-export-logs >/dev/null
 	sql "${run}_files" -f scripts/compare-files.sql >/dev/null
+}
+
+compare_files() {
+	file_rows
 	export RCLONE_CONFIG=$tmp/rclone.conf RCLONE_CONFIG_S_TYPE=s3 RCLONE_CONFIG_S_PROVIDER=Other \
 		RCLONE_CONFIG_S_ENDPOINT=$endpoint RCLONE_CONFIG_S_ENV_AUTH=true RCLONE_CONFIG_S_FORCE_PATH_STYLE=true
 	for ((i = 1; i <= times; i++)); do
 		for what in one two bare rclone; do
 			echo "deleting $files objects, $i of $times: $what" >&2
+			case $what in
+			one | two) clean_files "$endpoint" $what "$tmp/files.$what" && continue ;;
+			esac
 			"$tmp/objects" "$endpoint" "$bucket" put "$files"
 			case $what in
-			one | two)
-				database "${run}_now" "${run}_files"
-				export DATABASE_URL=$servers/${run}_now EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint"
-				if [[ $what == two ]]; then
-					EXPORTOPS_ADDR=127.0.0.1:0 "$tmp/exportops" serve >"$tmp/serve" 2>&1 &
-					helpers=($!)
-					until grep -q '127.0.0.1' "$tmp/serve"; do sleep 0.05; done
-				fi
-				took "$tmp/files.$what" "$tmp/exportops" run file-cleanup --force
-				unset DATABASE_URL EXPORT_STORAGE_URL
-				said "\"deleted_count\":$files,"
-				if [[ $what == two ]]; then
-					kill "${helpers[0]}" && wait "${helpers[0]}" || true
-					helpers=()
-					echo "the second replica deleted $(sql "${run}_now" -c "SELECT count(*) FROM exportops.deletions WHERE token < 0")" >&2
-				fi
-				drop "${run}_now"
-				;;
 			bare) took "$tmp/files.bare" "$tmp/objects" "$endpoint" "$bucket" delete ;;
 			rclone) (unset AWS_CA_BUNDLE && took "$tmp/files.rclone" rclone delete "s:$bucket") ;;
 			esac
-			[[ $("$tmp/objects" "$endpoint" "$bucket" count) == 0 ]] || { echo "objects are left after: $what" >&2; exit 1; }
+			all_gone $what
 		done
 	done
 	line "file cleanup of $files objects, one replica" "$tmp/files.one" "a bare loop of bulk deletes" "$tmp/files.bare" "2"
 	line "  by two replicas" "$tmp/files.two" "a bare loop of bulk deletes" "$tmp/files.bare" "-"
 	line "  one replica" "$tmp/files.one" "rclone delete" "$tmp/files.rclone" "0.2"
-	drop "${run}_files"
+}
+
+compare_replicas() {
+	file_rows
+	"$tmp/objects" "$endpoint" "$bucket" far "$delay" >"$tmp/far" &
+	helpers+=($!)
+	until grep -q http "$tmp/far"; do sleep 0.05; done
+	for ((i = 1; i <= times; i++)); do
+		for what in one two; do
+			echo "deleting $files objects that are $delay away, $i of $times: $what" >&2
+			clean_files "$(<"$tmp/far")" $what "$tmp/replicas.$what"
+		done
+	done
+	line "  by two replicas, with $delay a request" "$tmp/replicas.two" "one replica" "$tmp/replicas.one" "<1"
 }
 
 # old_rows fills a database that the comparisons below take copies of.
@@ -167,9 +200,9 @@ compare_archives() {
 
 for what in "$@"; do
 	case $what in
-	files | logs | archives) "compare_$what" ;;
+	files | replicas | logs | archives) "compare_$what" ;;
 	*)
-		echo "usage: scripts/compare-servers.sh [files] [logs] [archives]" >&2
+		echo "usage: scripts/compare-servers.sh [files] [replicas] [logs] [archives]" >&2
 		exit 2
 		;;
 	esac

@@ -39,7 +39,8 @@ const theirLedger = `
 // while an application writes to the table, and reports in milliseconds how long a
 // transaction of ours that had changed or locked anything lasted at most, as it
 // was seen every 20 ms, how long a statement of the application that waited for a lock
-// had lasted at most, and what its statements took. The rest of these is the disk's.
+// had lasted at most, and what its statements took. Where there is much between the two,
+// they waited for the disk or a processor.
 func BenchmarkLocks(b *testing.B) {
 	rows := 5_000_000
 	if n, err := strconv.Atoi(os.Getenv("EXPORTOPS_TEST_ROWS")); err == nil {

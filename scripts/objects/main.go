@@ -2,17 +2,25 @@
 // scripts/compare-servers.sh: the bare loop of bulk deletes that cleanups are
 // compared with.
 //
-//	objects ENDPOINT BUCKET make|put N|delete|count
+//	objects ENDPOINT BUCKET make|put N|delete|count|far DELAY
+//
+// far serves the endpoint as if it were far away: it prints where, and lets each request
+// for a bulk delete wait.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -34,7 +42,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 3 {
-		return errors.New("usage: objects ENDPOINT BUCKET make|put N|delete|count")
+		return errors.New("usage: objects ENDPOINT BUCKET make|put N|delete|count|far DELAY")
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion("us-east-1"))
 	if err != nil {
@@ -58,6 +66,8 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return b.put(ctx, n)
+	case "far":
+		return far(ctx, args[0], args[3])
 	case "delete":
 		return b.pages(ctx, b.deletePage)
 	case "count":
@@ -132,4 +142,31 @@ func (b bucket) deletePage(ctx context.Context, page []types.Object) error {
 		err = fmt.Errorf("%d of %d objects stay: %s", len(out.Errors), len(page), aws.ToString(out.Errors[0].Message))
 	}
 	return err
+}
+
+// far stands between a client and the endpoint until it is killed.
+func far(ctx context.Context, endpoint, delay string) error {
+	wait, err := time.ParseDuration(delay)
+	if err != nil {
+		return err
+	}
+	to, err := url.Parse(endpoint)
+	if err != nil {
+		return err
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		if r.In.URL.Query().Has("delete") {
+			time.Sleep(wait)
+		}
+		r.SetURL(to)
+		r.Out.Host = r.In.Host // it is signed
+	}}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(os.Stdout, "http://%s\n", l.Addr()); err != nil {
+		return err
+	}
+	return (&http.Server{Handler: proxy, ReadHeaderTimeout: time.Minute}).Serve(l)
 }
