@@ -27,12 +27,12 @@ func (s *Store) Unclaim(ctx context.Context, c exportops.Checkpoint, p exportops
 				return fmt.Errorf("take back claims: %w", err)
 			}
 			back, err := tx.Exec(ctx, `
-			UPDATE exportops.deletions AS d SET state = n.state, run_id = n.run_id, attempts = n.attempts, error = n.error,
-				claimed_at = n.claimed_at, finished_at = n.finished_at,
-				next_try_at = CASE n.state WHEN 'failed' THEN n.finished_at END
-			FROM unnest($3::bigint[], $4::text[], $5::text[], $6::int[], $7::text[], $8::timestamptz[], $9::timestamptz[])
-				AS n (id, state, run_id, attempts, error, claimed_at, finished_at)
-			WHERE d.id = n.id AND d.id = ANY($3::bigint[]) AND `+ours,
+				UPDATE exportops.deletions AS d SET state = n.state, run_id = n.run_id, attempts = n.attempts, error = n.error,
+					claimed_at = n.claimed_at, finished_at = n.finished_at,
+					next_try_at = CASE n.state WHEN 'failed' THEN n.finished_at END
+				FROM unnest($3::bigint[], $4::text[], $5::text[], $6::int[], $7::text[], $8::timestamptz[], $9::timestamptz[])
+					AS n (id, state, run_id, attempts, error, claimed_at, finished_at)
+				WHERE d.id = n.id AND d.id = ANY($3::bigint[]) AND `+ours,
 				c.RunID, c.Token, v.ids, v.states, runs, v.attempts, v.errs, claimed, v.finished)
 			if err != nil {
 				return fmt.Errorf("take back claims: %w", err)

@@ -70,6 +70,14 @@ ours() { # database, arguments
 	DATABASE_URL=$servers/$1 EXPORT_STORAGE_URL="s3://$bucket?endpoint=$endpoint" "$tmp/exportops" "${@:2}"
 }
 
+# up waits until the last helper has written where it listens.
+up() { # file
+	until grep -q '127.0.0.1' "$1"; do
+		kill -0 "${helpers[-1]}" || { cat "$1" >&2; echo "a helper did not start" >&2; exit 1; }
+		sleep 0.05
+	done
+}
+
 # clean_files puts the objects, and has one replica or two delete them with all that
 # belongs to it.
 clean_files() { # endpoint, one or two, file
@@ -79,13 +87,14 @@ clean_files() { # endpoint, one or two, file
 	if [[ $2 == two ]]; then
 		EXPORTOPS_ADDR=127.0.0.1:0 "$tmp/exportops" serve >"$tmp/serve" 2>&1 &
 		helpers+=($!)
-		until grep -q '127.0.0.1' "$tmp/serve"; do sleep 0.05; done
+		up "$tmp/serve"
 	fi
 	took "$3" "$tmp/exportops" run file-cleanup --force
 	unset DATABASE_URL EXPORT_STORAGE_URL
 	said "\"deleted_count\":$files,"
 	if [[ $2 == two ]]; then
-		kill "${helpers[-1]}" && wait "${helpers[-1]}" || true
+		kill "${helpers[-1]}"
+		wait "${helpers[-1]}"
 		unset 'helpers[-1]'
 		echo "the second replica deleted $(sql "${run}_now" -c "SELECT count(*) FROM exportops.deletions WHERE token < 0")" >&2
 	fi
@@ -114,9 +123,10 @@ compare_files() {
 	for ((i = 1; i <= times; i++)); do
 		for what in one two bare rclone; do
 			echo "deleting $files objects, $i of $times: $what" >&2
-			case $what in
-			one | two) clean_files "$endpoint" $what "$tmp/files.$what" && continue ;;
-			esac
+			if [[ $what == one || $what == two ]]; then
+				clean_files "$endpoint" $what "$tmp/files.$what"
+				continue
+			fi
 			"$tmp/objects" "$endpoint" "$bucket" put "$files"
 			case $what in
 			bare) took "$tmp/files.bare" "$tmp/objects" "$endpoint" "$bucket" delete ;;
@@ -134,7 +144,7 @@ compare_replicas() {
 	file_rows
 	"$tmp/objects" "$endpoint" "$bucket" far "$delay" >"$tmp/far" &
 	helpers+=($!)
-	until grep -q http "$tmp/far"; do sleep 0.05; done
+	up "$tmp/far"
 	for ((i = 1; i <= times; i++)); do
 		for what in one two; do
 			echo "deleting $files objects that are $delay away, $i of $times: $what" >&2
