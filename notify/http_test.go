@@ -1,11 +1,13 @@
 package notify_test
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,10 +143,12 @@ func TestWebhook(t *testing.T) {
 		}
 	})
 	t.Run("that_was_taken_without_an_answer_comes_again_with_the_same_id", func(t *testing.T) {
-		first := true
+		ctx, giveUp := context.WithCancel(t.Context())
+		defer giveUp()
+		var again atomic.Bool
 		r := receive(t, func(_ http.ResponseWriter, req *http.Request) {
-			if first {
-				first = false
+			if !again.Swap(true) {
+				giveUp()
 				<-req.Context().Done()
 			}
 		})
@@ -153,7 +157,7 @@ func TestWebhook(t *testing.T) {
 			t.Fatal(err)
 		}
 		var e *exportops.DeliveryError
-		if err := c.Send(soon(t), firing()); !errors.As(err, &e) || e.Final {
+		if err := c.Send(ctx, firing()); !errors.As(err, &e) || e.Final {
 			t.Fatalf("the first attempt: %v", err)
 		}
 		send(t, c, firing())

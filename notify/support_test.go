@@ -88,7 +88,7 @@ func receive(t *testing.T, answer http.HandlerFunc) *receiver {
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
-			t.Error(err)
+			return // the sender gave up: it was not taken
 		}
 		r.mu.Lock()
 		r.all = append(r.all, got{req, body})
