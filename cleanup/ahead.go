@@ -40,7 +40,10 @@ func (r *fileRun) claimAhead(ctx context.Context, req exportops.ClaimRequest) (e
 	}
 	claims, batch := r.sort(page)
 	if unsent {
-		r.unsent += int64(len(claims))
+		// Whoever looks at them first may have them, another process of this run too.
+		for _, d := range claims {
+			r.busy = append(r.busy, d.ExportID)
+		}
 		claims = nil
 	}
 	r.begin(ctx, cancel, claims, nil, batch)

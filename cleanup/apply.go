@@ -38,7 +38,7 @@ func (r *planRun) apply(ctx context.Context) error {
 	}
 	res.Complete = err == nil && done
 	if !res.Complete {
-		res.Remaining = max(0, r.due-r.reached) + int64(len(r.postponed)+len(r.behind)) + r.untried() + r.unsent
+		res.Remaining = max(0, r.due-r.reached) + r.putOff()
 	}
 	return nil
 }
@@ -48,7 +48,7 @@ func (r *planRun) run(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	for _, step := range []func(context.Context) (bool, error){
-		r.recoverListed, r.walk, r.drainPostponed, r.drainAlone, r.drainBehind,
+		r.recoverListed, r.walk, r.drainPostponed, r.drainBusy, r.drainAlone, r.drainBehind,
 	} {
 		if done, err := step(ctx); err != nil || !done {
 			return false, err
@@ -148,11 +148,14 @@ func (r *planRun) batch(ctx context.Context, batch []PlanEntry) (bool, error) {
 
 // forget drops the entries that nobody will ask for any more.
 func (r *planRun) forget() {
-	kept := make(map[string]PlanEntry, len(r.postponed)+len(r.behind))
+	kept := make(map[string]PlanEntry, len(r.postponed)+len(r.behind)+len(r.busy))
 	for _, list := range [][]postponed{r.postponed, r.behind} {
 		for _, p := range list {
 			kept[p.exportID] = r.plan.listed[p.exportID]
 		}
+	}
+	for _, id := range r.busy {
+		kept[id] = r.plan.listed[id]
 	}
 	r.plan.listed = kept
 }

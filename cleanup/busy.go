@@ -31,14 +31,19 @@ func (r *fileRun) siftBusy(ctx context.Context) error {
 			return err
 		}
 		for _, c := range rows {
-			d := r.plan.decideOne(c)
-			if d.Verdict != exportops.PassOver || d.Reason != becauseNotDue && d.Reason != becauseHelped {
+			if d := r.plan.decideOne(c); d.Verdict != exportops.PassOver || !r.isDealtWith(d.Reason) {
 				left = append(left, c.ExportID)
 			}
 		}
 	}
 	r.busy, r.busyMost = left, len(left)+busyAtOnce
 	return nil
+}
+
+// isDealtWith reports whether a row that is passed over for a reason needs no look any
+// more. What another process of the run has tried, and failed at, the ledger counts.
+func (r *fileRun) isDealtWith(reason string) bool {
+	return reason == becauseNotDue || reason == becauseHelped || reason == becauseFailed && r.work.Shared
 }
 
 // drainBusy deals with those that are left. Whoever still holds one is none of this

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/internal/testworld"
 	"github.com/exportops/exportops/jobs"
 )
 
@@ -80,6 +81,47 @@ func TestManyRowsThatOthersHold(t *testing.T) {
 	w.Must(err)
 	want(t, "result", counts(*a.Result.Files), fmt.Sprintf("found %d absent %[1]d updated %[1]d", n-byOthers))
 	want(t, "looked at by name", store.named, n-byOthers)
+}
+
+// What was given back, as the run was to stop, and has been dealt with by somebody else
+// since, is not left.
+func TestRowsThatWereGivenBack(t *testing.T) {
+	w := newWorld(t)
+	expired(w, 30)
+	w.Files.Batch = 10
+	ctx, cancel := context.WithCancel(t.Context())
+	w.Files.Before = w.Ahead([]int64{20}, cancel)
+	store := &testworld.Unclaiming{Store: w.Store, Gave: func() {
+		w.Exec(`UPDATE export_logs SET status = 'expired' WHERE export_id IN (?, ?)`, id(11), id(20))
+	}}
+	a, err := w.Runner(func(o *jobs.Options) { o.Store = store }).Run(ctx, jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCommand})
+	w.Must(err)
+	want(t, "result", counts(*a.Result.Files), "found 28 deleted 10 remaining 18 updated 10")
+	want(t, "state", a.Run.State, exportops.RunPartial)
+	want(t, "open claims", w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`), 0)
+}
+
+// A run that gave its last page back is not at its end, that of a plan neither.
+func TestTheLastPageIsGivenBack(t *testing.T) {
+	for name, plan := range map[string]bool{"of all that is due": false, "of a plan": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			expired(w, 15)
+			w.Files.Batch = 10
+			req := jobs.Request{Job: exportops.FileCleanup, Trigger: exportops.ByCommand}
+			if plan {
+				applying(t, planned(t, w))(&req)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			w.Files.Before = w.Ahead([]int64{15}, cancel)
+			a, err := w.Runner().Run(ctx, req)
+			w.Must(err)
+			want(t, "result", counts(*a.Result.Files), "found 15 deleted 10 remaining 5 updated 10")
+			want(t, "complete", a.Result.Files.Complete, false)
+			w.Files.Before = nil
+			want(t, "the rest", counts(clean(t, w)), "found 5 deleted 5 updated 5")
+		})
+	}
 }
 
 func TestABudgetThatEndsWithRowsThatOthersHold(t *testing.T) {

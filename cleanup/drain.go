@@ -49,5 +49,5 @@ func (r *fileRun) overlapping(ctx context.Context, loop func(context.Context) (b
 	if late := r.finish(); late != nil {
 		return false, late
 	}
-	return done && r.unsent == 0, err
+	return done, err
 }

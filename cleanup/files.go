@@ -18,8 +18,8 @@ type fileRun struct {
 	next exportops.Cursor // where the drain stopped
 	// drained is set when the drain came to the end.
 	drained bool
-	// busy are exports whose rows somebody else held when the drain came to them; where
-	// there are so many, it is looked which of them are left.
+	// busy are exports whose rows somebody else held when the drain came to them, or whose
+	// claims were given back; where there are so many, it is looked which of them are left.
 	busy     []string
 	busyMost int
 	// postponed are exports whose keys need an exact look, at the end.
@@ -37,8 +37,6 @@ type fileRun struct {
 	pace  pace
 	// under is what storage is at work on; nil where it is not.
 	under *underway
-	// unsent counts the claims that were given back, as the run was to stop.
-	unsent int64
 	// helps is set where another process holds the run.
 	helps bool
 	// proved is when the last transaction began that showed this run to be the holder.
@@ -133,13 +131,18 @@ func (r *fileRun) countRest(ctx context.Context) error {
 	if err := r.siftBusy(ctx); err != nil {
 		return err
 	}
-	r.res.Remaining = int64(len(r.busy)+len(r.postponed)+len(r.behind)) + r.untried() + r.unsent
+	r.res.Remaining = r.putOff()
 	if r.drained {
 		return nil
 	}
 	n, err := r.Store.CountCandidates(ctx, r.plan.sel, r.next)
 	r.res.Remaining += max(0, n-r.countedAhead())
 	return err
+}
+
+// putOff counts what the run has met and left for later.
+func (r *fileRun) putOff() int64 {
+	return int64(len(r.busy)+len(r.postponed)+len(r.behind)) + r.untried()
 }
 
 // finishing returns a context that outlives ctx by just long enough to finish

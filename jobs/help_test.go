@@ -223,6 +223,25 @@ func TestWhatAWorkerCouldNotDoIsSaid(t *testing.T) {
 	}
 }
 
+// TestWhatIsGivenBackMayBeTakenByAWorker of the run, which closes a moment later: it is
+// the worker's, and not left.
+func TestWhatIsGivenBackMayBeTakenByAWorker(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	w.Files.Fail = map[string]error{"f6": errors.New("no")}
+	expired(w, 12)
+	ctx, stop := context.WithCancel(t.Context())
+	w.Files.Before = w.Ahead([]int64{8}, stop)
+	help := helper(w, "another")
+	store := &testworld.Unclaiming{Store: w.Store, Gave: func() { w.Must(help.Help(t.Context(), active(t, w))) }}
+	a, err := w.Runner(func(o *jobs.Options) { o.Store = store }).Run(ctx, filesBy(exportops.ByCommand))
+	w.Must(err)
+	r := a.Result.Files
+	want(t, "keys", w.Keys(), []string{"f6"})
+	want(t, "deleted, failed, remaining, found", [4]int64{r.DeletedCount, r.FailedCount, r.Remaining, r.TotalFound}, [4]int64{11, 1, 0, 12})
+	want(t, "complete", r.Complete, false)
+}
+
 // TestTheLastBatchOfAWorkerCounts also where the holder is told to stop while
 // the worker is at it.
 func TestTheLastBatchOfAWorkerCounts(t *testing.T) {
