@@ -117,7 +117,7 @@ func (r *fileRun) sort(page exportops.ClaimPage) (claims []*exportops.Deletion, 
 				continue
 			}
 			claims = append(claims, claim)
-			r.noteAge(c)
+			r.noteAge(c, r.plan.sel.Mode)
 		case exportops.Expire:
 			batch = append(batch, exportops.Settlement{Row: &page.Candidates[i]})
 		case exportops.Refuse:

@@ -42,7 +42,7 @@ func (r *fileRun) recoverBatch(ctx context.Context, limit int) (int, error) {
 		// A row that is due will be met again by the drain.
 		due := open[i].Row != nil && r.plan.sel.Judge(*open[i].Row) == exportops.Due
 		if open[i].Row != nil {
-			r.noteAge(*open[i].Row)
+			r.noteAge(*open[i].Row, d.Mode)
 		}
 		r.recovered[d.ExportID] = &recovered{due: due, changed: !resumed[i]}
 		switch {

@@ -25,9 +25,10 @@ func predates(c exportops.Candidate, backup exportops.Time) bool {
 	return !backup.IsZero() && (!ok || created.Before(backup.Time))
 }
 
-// noteAge remembers of an export that was claimed that it is in the backup.
-func (r *fileRun) noteAge(c exportops.Candidate) {
-	if r.plan.sel.Mode != exportops.ByErasure && predates(c, r.RestoredFrom) {
+// noteAge remembers of an export that was claimed that it is in the backup. The mode is
+// that of the claim: an erasure recovers those of other jobs, about other users.
+func (r *fileRun) noteAge(c exportops.Candidate, claimed exportops.Mode) {
+	if claimed != exportops.ByErasure && predates(c, r.RestoredFrom) {
 		r.older[c.ExportID] = true
 	}
 }
