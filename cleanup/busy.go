@@ -36,7 +36,7 @@ func (r *fileRun) siftBusy(ctx context.Context) error {
 			}
 		}
 	}
-	r.busy, r.busyMost = left, len(left)+busyAtOnce
+	r.busy, r.busyMost = left, max(busyAtOnce, 2*len(left)) // each is looked at a few times, however many there are
 	return nil
 }
 

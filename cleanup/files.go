@@ -133,7 +133,9 @@ func (r *fileRun) countRest(ctx context.Context) error {
 	}
 	r.res.Remaining = r.putOff()
 	if r.drained {
-		return nil
+		n, err := r.leftByWorkers(ctx)
+		r.res.Remaining += n
+		return err
 	}
 	n, err := r.Store.CountCandidates(ctx, r.plan.sel, r.next)
 	r.res.Remaining += max(0, n-r.countedAhead())

@@ -22,8 +22,7 @@ type RunReader interface {
 func (c *Cleaner) HelpFiles(ctx context.Context, w Work, sel exportops.Selection, runs RunReader, res *exportops.FileCleanupResult) error {
 	r := c.fileRun(w, sel, res)
 	r.helps = true
-	var err error
-	r.plan.shared, err = readSharedKeys(ctx, r.Store, r.Locator, sel.Mode, exportops.At(r.Now()))
+	err := r.prepare(ctx) // its volume need not be mounted because the holder's is
 	if err == nil {
 		_, err = r.overlapping(ctx, func(ctx context.Context) (bool, error) { return r.helpPages(ctx, runs) })
 	}
@@ -111,6 +110,24 @@ func working(all []exportops.Work) bool {
 		}
 	}
 	return false
+}
+
+// leftByWorkers counts the claims that workers of the run left open: the drain has
+// passed their rows over.
+func (r *fileRun) leftByWorkers(ctx context.Context) (n int64, err error) {
+	if !r.work.Shared {
+		return 0, nil
+	}
+	alone := make(map[int64]bool, len(r.alone)) // which are counted otherwise
+	for _, d := range r.alone {
+		alone[d.ID] = true
+	}
+	err = eachOpenClaim(ctx, r.Store, func(d exportops.Deletion) {
+		if d.RunID == r.work.Fence.RunID && !alone[d.ID] {
+			n++
+		}
+	})
+	return n, err
 }
 
 // Tally counts the failures of a run in the ledger, whoever met them, into a

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/disk"
 	"github.com/exportops/exportops/internal/testworld"
 	"github.com/exportops/exportops/jobs"
 )
@@ -240,6 +241,62 @@ func TestWhatIsGivenBackMayBeTakenByAWorker(t *testing.T) {
 	want(t, "keys", w.Keys(), []string{"f6"})
 	want(t, "deleted, failed, remaining, found", [4]int64{r.DeletedCount, r.FailedCount, r.Remaining, r.TotalFound}, [4]int64{11, 1, 0, 12})
 	want(t, "complete", r.Complete, false)
+}
+
+// TestAWorkerThatDiesIsNotForgotten where the time of the run ends with its lease: what
+// it had claimed is left.
+func TestAWorkerThatDiesIsNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 12)
+	req := filesBy(exportops.ByCron)
+	req.Budget = 10 * time.Second
+	out, goOn := blocked(t, w, w.Runner(), req, 8)
+	func() {
+		defer func() { _ = recover() }()
+		err := helper(w, "another", func(f *testworld.Files) {
+			f.Before = func([]string) error { panic("dies") }
+		}).Help(t.Context(), active(t, w))
+		t.Errorf("the worker ended with %v", err)
+	}()
+	goOn()
+	soon(t, w, `SELECT count(*) FROM exportops_runs WHERE closing = 1`)
+	w.Clock.Advance(exportops.LeaseLength + time.Second)
+	a := <-out
+	w.Must(a.err)
+	r := a.Result.Files
+	want(t, "deleted, remaining, found", [3]int64{r.DeletedCount, r.Remaining, r.TotalFound}, [3]int64{8, 4, 12})
+	want(t, "complete", r.Complete, false)
+}
+
+// unmounted is a folder as a process sees it that has not mounted its volume.
+type unmounted struct {
+	exportops.FileStore
+	id string
+}
+
+func (u unmounted) ID() string { return u.id }
+
+// TestAWorkerLooksAtItsOwnRoot as the holder did at its: files that it does not see are
+// not for that gone.
+func TestAWorkerLooksAtItsOwnRoot(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 12)
+	empty, err := disk.Open(t.TempDir())
+	w.Must(err)
+	defer empty.Close()
+	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron), 8)
+	err = helper(w, "another", func(f *testworld.Files) { f.FileStore = unmounted{empty, w.Files.ID()} }).Help(t.Context(), active(t, w))
+	if !exportops.IsKind(err, exportops.KindUnavailable) {
+		t.Errorf("the worker says %v", err)
+	}
+	goOn()
+	a := <-out
+	w.Must(a.err)
+	want(t, "deleted", a.Result.Files.DeletedCount, int64(12))
+	want(t, "absent", a.Result.Files.AlreadyAbsent, int64(0))
+	want(t, "keys", len(w.Keys()), 0)
 }
 
 // TestTheLastBatchOfAWorkerCounts also where the holder is told to stop while
