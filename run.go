@@ -88,6 +88,13 @@ func (r Run) Abandoned(now Time) bool {
 	return !r.Finished() && (r.LeaseUntil == nil || !r.LeaseUntil.After(now.Time))
 }
 
+// GoesOnFor reports whether a request takes over the run once that is Abandoned: it is
+// for the same work, and that was not cancelled. Of what was cancelled only the run
+// itself is resumed, to be ended.
+func (r Run) GoesOnFor(q RunRequest) bool {
+	return r.Job == q.Job && string(r.Params) == string(q.Params) && (r.CancelledAt == nil || q.Resumes == r.ID)
+}
+
 // Fence identifies one holder of a run, or one worker that helps it. Every
 // transaction of a run checks it, so that one whose lease was taken commits
 // nothing: ErrFenced.
@@ -238,8 +245,11 @@ type FileCleanupResult struct {
 }
 
 // Resume keeps what is done for good, for the next holder of the run: it meets
-// everything else again.
+// everything else again, and of a plan what was changed, too.
 func (r *FileCleanupResult) Resume() {
+	if r.Plan != "" {
+		r.Changed = 0
+	}
 	*r = FileCleanupResult{
 		DeletedCount: r.DeletedCount, LogsUpdated: r.LogsUpdated, AlreadyAbsent: r.AlreadyAbsent, NoFile: r.NoFile,
 		Changed: r.Changed, Recovered: r.Recovered, BytesFreed: r.BytesFreed, Guards: r.Guards,

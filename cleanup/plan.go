@@ -84,7 +84,7 @@ func (p *planner) decideOne(c exportops.Candidate) exportops.Decision {
 	d := p.decideRow(c)
 	planned := d.Verdict == exportops.Claim && e.Do == PlanDelete && e.Key == d.Location.Key ||
 		d.Verdict == exportops.Expire && e.Do == PlanExpire
-	if !e.same(c) || !planned && (d.Verdict != exportops.PassOver || p.sel.Judge(c) != exportops.Due) {
+	if !e.same(c) || !planned && (d.Verdict != exportops.PassOver || p.sel.Judge(c) != exportops.Due || p.changed(c)) {
 		return exportops.Decision{Verdict: exportops.PassOver, Reason: becauseChanged}
 	}
 	return d

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -148,6 +149,26 @@ func TestAPlanThatWasInterruptedGoesOn(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What was changed since the plan was made is met again by who takes the run over, and
+// counted once.
+func TestATakenOverPlanCountsOnce(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 12)
+	plan := planned(t, w)
+	w.Exec(`DELETE FROM export_logs WHERE export_id IN (?, ?)`, id(1), id(2)) // of the first batch
+	calls := 0
+	w.Files.Change = func(keys []string, results []exportops.FileResult) error {
+		if calls++; calls == 2 {
+			panic(errCrash)
+		}
+		results[slices.Index(keys, "f3")].Removal = exportops.Replaced
+		return nil
+	}
+	die(t, w, applying(t, plan))
+	want(t, "result", counts(clean(t, w, applying(t, plan))), "found 12 deleted 9 changed 3 updated 9 recovered 8")
 }
 
 func TestAPlanByAge(t *testing.T) {

@@ -30,7 +30,8 @@ func (r *fileRun) counted(c exportops.Candidate, d exportops.Decision) bool {
 	case d.Verdict == exportops.PassOver:
 		// Changed in this run and failed in this run were both counted. A claim
 		// that is open is one to be tried alone.
-		return d.Reason == becauseNotDue || d.Reason == becauseFailed || (d.Reason == becauseHelped && !was.changed)
+		return d.Reason == becauseNotDue || d.Reason == becauseChanged || d.Reason == becauseFailed ||
+			(d.Reason == becauseHelped && !was.changed)
 	case was.changed:
 		// It is another export by now, and counts as what becomes of that.
 		was.changed = false

@@ -103,7 +103,7 @@ func (b *beginning) inLane(ctx context.Context, tx pgx.Tx) (
 		}
 	case !active.Abandoned(b.Now):
 		return active.Run, fence, exportops.Joined, nil
-	case same:
+	case active.GoesOnFor(b.RunRequest):
 		return b.takeOver(ctx, tx, active)
 	}
 	// The dead run's claims are recovered by whichever run comes next; its

@@ -81,7 +81,7 @@ func beginRun(ctx context.Context, tx *sql.Tx, r exportops.RunRequest) (
 		}
 	case !active.Abandoned(r.Now):
 		return active.Run, fence, exportops.Joined, nil
-	case same:
+	case active.GoesOnFor(r):
 		run, fence, err = takeOver(ctx, tx, active, r)
 		return run, fence, exportops.TookOver, err
 	default:

@@ -29,7 +29,8 @@ func testRequests(t *testing.T, open func(testing.TB) Fixture) {
 			t.Fatalf("asked again (-want +got):\n%s", d)
 		}
 		must(t, f.Store.Renew(t.Context(), check(fence, later))) // it is its holder's to the end
-		taken, _ := begin(t, f, exportops.TookOver, by("b"), at(after(dead, time.Minute)))
+		taken, _ := begin(t, f, exportops.TookOver, by("b"), at(after(dead, time.Minute)),
+			func(r *exportops.RunRequest) { r.Resumes = run.ID })
 		if taken.CancelledAt == nil {
 			t.Fatal("whoever takes the run over does not know that it is to stop")
 		}

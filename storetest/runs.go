@@ -123,6 +123,21 @@ func testTakeOver(t *testing.T, open func(testing.TB) Fixture) {
 			t.Fatalf("after the second take-over: %+v", run)
 		}
 	})
+	t.Run("but_not_for_a_new_request_where_it_was_cancelled", func(t *testing.T) {
+		f := open(t)
+		first, _ := begin(t, f, exportops.Started)
+		_, err := f.Store.CancelRun(t.Context(), first.ID, "me", alive)
+		must(t, err)
+		begin(t, f, exportops.Joined, by("b"), at(alive)) // it may still stop by itself
+		if run, _ := begin(t, f, exportops.Started, by("b"), at(dead)); run.ID == first.ID || run.CancelledAt != nil {
+			t.Fatalf("the request is met by %+v", run)
+		}
+		old, err := f.Store.Run(t.Context(), first.ID)
+		must(t, err)
+		if old.State != exportops.RunFailed || old.CancelledBy != "me" {
+			t.Fatalf("the cancelled run is %+v", old)
+		}
+	})
 	t.Run("a_lease_that_was_given_back_is_over_at_once", func(t *testing.T) {
 		f := open(t)
 		run, fence := begin(t, f, exportops.Started)
