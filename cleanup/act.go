@@ -3,6 +3,8 @@ package cleanup
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -127,7 +129,7 @@ func (r *fileRun) settle(u *underway) error {
 	// The progress that goes with the outcomes must count them: it is what a
 	// run that takes over goes on from.
 	counted := *r.res
-	count(&counted, batch)
+	count(&counted, slices.DeleteFunc(slices.Clone(batch), r.foreign))
 	if u.guarded {
 		counted.Recovered += int64(len(batch))
 	}
@@ -143,7 +145,7 @@ func (r *fileRun) settle(u *underway) error {
 	r.proved = proved
 	r.pace.took(time.Since(began))
 	for i, s := range settled {
-		if !s.RowUnlike {
+		if !s.RowUnlike || r.foreign(batch[i]) {
 			continue
 		}
 		counted.LogsUpdated--
@@ -158,6 +160,13 @@ func (r *fileRun) settle(u *underway) error {
 	}
 	r.work.report(*r.res)
 	return nil
+}
+
+// foreign reports whether an outcome is no part of what a run for one user counts: its
+// claim is one that a dead run made for another user.
+func (r *fileRun) foreign(s exportops.Settlement) bool {
+	user := r.plan.sel.UserID
+	return user != "" && s.Claim != nil && !strings.EqualFold(s.Claim.UserID, user)
 }
 
 // settlementOf says what a file's outcome means for its claim. What storage

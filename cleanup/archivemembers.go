@@ -48,6 +48,9 @@ func (r *archiveRun) deleteMembers(ctx context.Context, a exportops.Archive) (bo
 		if len(members) == 0 {
 			break
 		}
+		if err := r.noteOthers(working, members); err != nil {
+			return false, err
+		}
 		for _, part := range r.neighbours(members) {
 			if r.ended(ctx, r.work) {
 				return false, nil
@@ -76,15 +79,19 @@ func (r *archiveRun) lists(m exportops.ArchiveMember) bool {
 }
 
 // neighbours parts members into those that lie together and are all to go, or all to
-// stay.
+// stay, and are all of others, or none.
 func (r *archiveRun) neighbours(members []exportops.ArchiveMember) (parts [][]exportops.ArchiveMember) {
 	begin := 0
 	for i := range members {
-		if next := i + 1; next == len(members) || r.lists(members[next]) != r.lists(members[begin]) {
+		if next := i + 1; next == len(members) || !r.alike(members[next], members[begin]) {
 			parts, begin = append(parts, members[begin:next]), next
 		}
 	}
 	return parts
+}
+
+func (r *archiveRun) alike(a, b exportops.ArchiveMember) bool {
+	return r.lists(a) == r.lists(b) && r.others[a.RowID] == r.others[b.RowID]
 }
 
 // deleteBatchOf deletes the rows of some members. They were due when they were
@@ -99,12 +106,15 @@ func (r *archiveRun) deleteBatchOf(ctx context.Context, a *exportops.Archive, me
 		if r.from != nil {
 			return r.listed.has(row) && r.sel.judge(row, noFile) == exportops.DeleteRow
 		}
-		return exportops.JudgeRow(row, noFile, exportops.Time{}) == exportops.DeleteRow && r.sel.Policy.LogDue(row.Candidate, r.sel.Now)
+		by := r.decides(row)
+		return exportops.JudgeRow(row, noFile, exportops.Time{}) == exportops.DeleteRow && by.Policy.LogDue(row.Candidate, by.Now)
 	}
 	var counted exportops.LogCleanupResult
 	d, err := r.Store.DeleteArchived(ctx, cp, a.ID, members, goes, func(d exportops.ArchivedDeletion) (json.RawMessage, error) {
 		counted = *r.res
-		counted.DeletedCount += d.Deleted
+		if !r.others[members[0].RowID] {
+			counted.DeletedCount += d.Deleted
+		}
 		return r.work.record(counted)
 	})
 	if err != nil {

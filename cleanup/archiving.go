@@ -55,6 +55,8 @@ type archiveRun struct {
 	// of the archive at hand: no others go.
 	from   *Plan
 	listed listing
+	// others are rows of other users, among the members at hand of an earlier archive.
+	others map[string]bool
 }
 
 // archiveRows archives and deletes page after page, and reports whether it came to
@@ -240,8 +242,9 @@ func (r *archiveRun) next() (exportops.Checkpoint, error) { return r.checkpoint(
 func (r *archiveRun) move(ctx context.Context, a *exportops.Archive, to exportops.ArchiveState, why string) error {
 	counted := *r.res
 	if to == exportops.ArchiveVerified && a.State != to {
-		counted.ArchivedCount += a.Rows
-		counted.ArchivedSizeBytes += a.Bytes
+		if err := r.countArchived(ctx, *a, &counted); err != nil {
+			return err
+		}
 	}
 	cp, err := r.checkpoint(r.work, counted)
 	if err != nil {

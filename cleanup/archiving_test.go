@@ -326,8 +326,12 @@ func (s dyingStore) DeleteArchived(ctx context.Context, c exportops.Checkpoint, 
 
 // diesIn lets a run die before or after the first of some call; the clock moves on
 // until it counts as dead.
-func (a *archives) diesIn(t testing.TB, call string, after bool) {
+func (a *archives) diesIn(t testing.TB, call string, after bool, change ...func(*jobs.Request)) {
 	t.Helper()
+	req := logCall
+	for _, c := range change {
+		c(&req)
+	}
 	to := *a.to
 	die := func(want string) func(string) error {
 		return func(key string) error {
@@ -347,7 +351,7 @@ func (a *archives) diesIn(t testing.TB, call string, after bool) {
 		r := a.Runner(func(o *jobs.Options) {
 			o.Store = dyingStore{&archivesStore{o.Store}, call, after}
 		}, a.Archiving(&to))
-		answer, err := r.Run(t.Context(), logCall)
+		answer, err := r.Run(t.Context(), req)
 		t.Fatalf("the run did not die: %+v, %v", answer, err)
 	}()
 	a.Clock.Advance(time.Minute)

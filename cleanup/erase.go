@@ -26,7 +26,7 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, re
 	}
 	forgetful := *c
 	forgetful.Archives = nil // what is erased is kept nowhere
-	if err := forgetful.CleanLogs(ctx, part, sel, &res.LogCleanupResult); err != nil || !res.Complete {
+	if err := forgetful.CleanLogs(ctx, part, sel, finish, &res.LogCleanupResult); err != nil || !res.Complete {
 		return err
 	}
 	res.Complete = false

@@ -32,18 +32,22 @@ type logRun struct {
 	*Cleaner
 	work Work
 	sel  LogWork
-	res  *exportops.LogCleanupResult
-	pace pace
+	// finish says which rows of others go, that dead runs have archived.
+	finish LogWork
+	res    *exportops.LogCleanupResult
+	pace   pace
 	// rolled is set once Roll was called: what is not counted then stays.
 	rolled bool
 }
 
 // CleanLogs deletes old log rows: first the files that nobody has confirmed to
 // be gone, then the rows whose files are, and whose outcomes are counted. Where
-// rows are not counted yet, their hours are rolled up before.
-func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel LogWork, res *exportops.LogCleanupResult) error {
+// rows are not counted yet, their hours are rolled up before. What dead log cleanups
+// have begun comes first: where sel is a user's, that goes as finish has it with rows
+// of others, and res counts none of those.
+func (c *Cleaner) CleanLogs(ctx context.Context, w Work, sel, finish LogWork, res *exportops.LogCleanupResult) error {
 	defer func() { sumUpLogs(res) }()
-	r := &logRun{Cleaner: c, work: w, sel: sel, res: res, pace: c.logPace()}
+	r := &logRun{Cleaner: c, work: w, sel: sel, finish: finish, res: res, pace: c.logPace()}
 	res.Complete = false
 	files, err := r.filesFirst(func(w Work, files *exportops.FileCleanupResult) error {
 		w.noneDue = sel.NoFiles

@@ -70,14 +70,12 @@ func TestLogCleanupRollsUpWhatIsNotCounted(t *testing.T) {
 			rolls := 0
 			cut := exportops.At(now.AddDate(0, 0, -30))
 			var res exportops.LogCleanupResult
-			err = cleaner.CleanLogs(t.Context(), cleanup.Work{Fence: fence}, cleanup.LogWork{
-				Cut: cut, Roll: func(ctx context.Context) error {
-					rolls++
-					_, err := m.RollBefore(ctx, cut, exportops.At(now))
-					return err
-				},
-			}, &res)
-			check(t, err)
+			sel := cleanup.LogWork{Cut: cut, Roll: func(ctx context.Context) error {
+				rolls++
+				_, err := m.RollBefore(ctx, cut, exportops.At(now))
+				return err
+			}}
+			check(t, cleaner.CleanLogs(t.Context(), cleanup.Work{Fence: fence}, sel, sel, &res))
 			gone := int64(len(c.before) + len(c.after))
 			if rolls != c.rolls || res.DeletedCount != gone || res.KeptInProgress != 1 || res.TotalFound != gone+1 || !res.Complete {
 				t.Errorf("rolled up %d times, want %d; %+v", rolls, c.rolls, res)

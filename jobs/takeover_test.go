@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,5 +84,40 @@ func TestAReceiptCountsWhatADeadProcessErased(t *testing.T) {
 	want(t, "hours that counted the user", r.Counters, hours)
 	if r.Receipt == nil || r.Receipt.Counters != hours {
 		t.Errorf("the receipt is %+v", r.Receipt)
+	}
+}
+
+// A run for one user begins with the claims of dead runs, whoever they are about.
+func TestARunForAUserCountsFilesOfNobodyElse(t *testing.T) {
+	const person = "a1b2c3d4-1111-4222-8333-c0ffee00beef"
+	for name, c := range map[string]struct {
+		job   exportops.Job
+		dying dying
+		files func(jobs.Result) int64
+	}{
+		"in_the_receipt_of_an_erasure": {
+			exportops.EraseUser, dying{traces: 1}, func(r jobs.Result) int64 { return r.Erased.Receipt.Files },
+		},
+		"in_the_result_of_a_user's_log_cleanup": {
+			exportops.UserLogCleanup, dying{atFinish: true}, func(r jobs.Result) int64 { return r.Logs.FilesDeleted + r.Logs.FilesAbsent },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			expired(w, 3)
+			w.Insert(row{ExportID: id(4), UserID: strings.ToUpper(person), URL: "f4"}) // any program may have written it
+			w.Write("f4", "content")
+			w.Files.Before = func([]string) error { panic(errDied) }
+			func() {
+				defer func() { _ = recover() }()
+				_, _ = w.Runner().Run(t.Context(), filesBy(exportops.ByCron))
+			}()
+			w.Files.Before = nil
+			w.Clock.Advance(time.Minute)
+			want(t, "claims", w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`), 4)
+			r := takenOver(t, w, &c.dying, jobs.Request{Job: c.job, Trigger: exportops.ByCommand, UserID: person})
+			want(t, "files of the user", c.files(r), 1)
+			want(t, "files left", len(w.Keys()), 0)
+		})
 	}
 }

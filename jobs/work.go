@@ -186,8 +186,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 		if err := r.refuseErasure(ctx, req.UserID); err != nil {
 			return erasedEnding(result.Erased), err
 		}
-		finish := r.logWork(Request{Job: exportops.LogCleanup}, work.Deadline)
-		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), finish, result.Erased)
+		err := r.cleaner.EraseUser(ctx, work, r.logWork(req, work.Deadline), r.finishWork(work.Deadline), result.Erased)
 		return erasedEnding(result.Erased), err
 	}
 	if result.Rolls == nil {
@@ -269,7 +268,7 @@ func (r *Runner) cleanLogs(ctx context.Context, req Request, work cleanup.Work, 
 	} else {
 		w := r.logWork(req, work.Deadline)
 		w.NoFiles = res.Guards != nil && res.Guards.Files != nil && res.Guards.Files.None
-		err = r.cleaner.CleanLogs(ctx, work, w, res)
+		err = r.cleaner.CleanLogs(ctx, work, w, r.finishWork(work.Deadline), res)
 	}
 	if err == nil {
 		err = r.chain(ctx, work)
@@ -293,6 +292,12 @@ func (r *Runner) logWork(req Request, deadline time.Time) cleanup.LogWork {
 	}
 	cut := r.Now().Add(-retention)
 	return cleanup.LogWork{Cut: exportops.At(cut), Roll: r.roll(cut, deadline)}
+}
+
+// finishWork is how a log cleanup judges rows that dead ones have archived, for those
+// who finish that on their way.
+func (r *Runner) finishWork(deadline time.Time) cleanup.LogWork {
+	return r.logWork(Request{Job: exportops.LogCleanup}, deadline)
 }
 
 // policyWork is the log cleanup under a policy: a row goes when its rule lets it
