@@ -98,7 +98,23 @@ func orderOf(s exportops.Selection) (order, error) {
 // row's own place.
 type place struct {
 	Sort []byte
-	Row  any // an integer, or the id where the table is a view
+	Row  any // a number, or the id where the table is a view
+}
+
+// placeOf reads a cursor. A number in it is kept to the last digit.
+func placeOf(c exportops.Cursor) (p place, err error) {
+	d := json.NewDecoder(strings.NewReader(string(c)))
+	d.UseNumber()
+	err = d.Decode(&p)
+	if n, ok := p.Row.(json.Number); ok && err == nil {
+		if p.Row, err = n.Int64(); err != nil {
+			p.Row, err = n.Float64() // a view's id may be any
+		}
+	}
+	if err != nil {
+		return p, fmt.Errorf("cursor %q: %w", c, err)
+	}
+	return p, nil
 }
 
 // parts returns the conditions that follow a cursor, to be read one after the
@@ -108,12 +124,9 @@ func (o order) parts(c exportops.Cursor) ([]order, error) {
 	if c == "" {
 		return []order{o}, nil
 	}
-	var p place
-	if err := json.Unmarshal([]byte(c), &p); err != nil {
-		return nil, fmt.Errorf("cursor %q: %w", c, err)
-	}
-	if f, ok := p.Row.(float64); ok {
-		p.Row = int64(f)
+	p, err := placeOf(c)
+	if err != nil {
+		return nil, err
 	}
 	beyond := ` > ?`
 	if o.down {
