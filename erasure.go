@@ -96,7 +96,7 @@ const (
 	TraceCounter TraceKind = "counter" // an hour's count of the user's exports
 	TraceMetric  TraceKind = "metric"  // of an export that never had a row, nor an end
 	TraceEntry   TraceKind = "entry"   // of the ledger
-	TraceRun     TraceKind = "run"     // the result or the error of one that has ended
+	TraceRun     TraceKind = "run"     // the result or the error of one, or a reconciliation at work, which may yet name anybody
 	TraceWorker  TraceKind = "worker"  // of a run
 	TraceFile    TraceKind = "file"    // a file that a reconciliation found, and no row names
 	TraceMissing TraceKind = "missing" // an export whose file a reconciliation missed
@@ -112,6 +112,20 @@ type Trace struct {
 	Key   string // what finds it, in the store's words
 }
 
+// OfRun reports whether the trace is in the record of a run, which its Key names.
+func (t Trace) OfRun() bool { return t.Kind == TraceRun || t.Kind == TraceWorker }
+
+// RunsOf returns the runs that traces are in the records of.
+func RunsOf(traces []Trace) []string {
+	ids := []string{}
+	for _, t := range traces {
+		if t.OfRun() {
+			ids = append(ids, t.Key)
+		}
+	}
+	return ids
+}
+
 // TraceProgress gives the run's result that counts n traces, or metrics, as gone.
 type TraceProgress func(n int64) (json.RawMessage, error)
 
@@ -125,8 +139,9 @@ type ErasureStore interface {
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
 	// entries of the ledger and records of runs stay without what names the user, the
-	// others go. What is claimed is left as it is, and so are files that are still in
-	// storage though no row names them. It asks progress, where there is one, last in
+	// others go. A run among them whose holder is dead ends. What is claimed is left as it
+	// is, and so are files that are still in storage though no row names them, and records
+	// of runs that are at work, which would be written again. It asks progress, where there is one, last in
 	// the transaction.
 	EraseTraces(ctx context.Context, c Checkpoint, userID string, traces []Trace, progress TraceProgress) (int64, error)
 	// UserLeft counts what the database holds of a user: rows of the export logs
@@ -160,6 +175,7 @@ type ErasureResult struct {
 	Archived int64    `json:"archived_rows_erased"` // of the user, in them
 	Restored int64    `json:"restored_rows_erased"` // of the user, in tables beside the export logs
 	Left     int64    `json:"left"`                 // rows, metrics and traces that still name the user
+	AtWork   int64    `json:"-"`                    // of those, in records of runs that have not ended
 	Receipt  *Erasure `json:"receipt"`              // null unless nothing is left
 
 	// ArchivesSHA256 chains the archives that were replaced: it is the SHA-256 of what
@@ -207,7 +223,11 @@ func (r *ErasureResult) Failure() string {
 	if r.Left == 0 && r.FailedCount == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d records still name the user: %d exports in progress, %d whose file may exist, %d held, %d failed, %d not reached, %d others",
+	s := fmt.Sprintf("%d records still name the user: %d exports in progress, %d whose file may exist, %d held, %d failed, %d not reached, %d others",
 		r.Left, r.KeptInProgress, r.KeptFileMayExist, r.KeptHeld, r.FailedCount, r.Remaining,
-		max(0, r.Left-r.KeptInProgress-r.KeptFileMayExist-r.KeptHeld-r.FailedCount-r.Remaining))
+		max(0, r.Left-r.KeptInProgress-r.KeptFileMayExist-r.KeptHeld-r.FailedCount-r.Remaining-r.AtWork))
+	if r.AtWork > 0 {
+		s += fmt.Sprintf(", %d of runs that are at work: try again when they have ended", r.AtWork)
+	}
+	return s
 }

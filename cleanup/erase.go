@@ -14,8 +14,13 @@ const tracesAtOnce = 500
 // EraseUser erases a user: files, rows and metrics as CleanLogs does, then what
 // archives hold, then every other trace; and when a look finds nothing left, it keeps a
 // receipt. What stays, and why, is in res; the error is for what stopped the whole.
-// What dead log cleanups have begun is finished as finish has it.
+// What dead log cleanups have begun is finished as finish has it. A run that is at work
+// may write down again what it has read of the user: until it has ended, the traces that
+// tell whose exports its record is about stay.
 func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, res *exportops.ErasureResult) error {
+	if res.Errors == nil {
+		res.Errors = []exportops.LogError{}
+	}
 	part := w
 	part.as = func(p any) any {
 		whole := *res
@@ -37,7 +42,10 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, re
 	if done, err := c.eraseArchives(ctx, w, finish, sel.UserID, res); err != nil || !done {
 		return err
 	}
-	if done, err := c.eraseTraces(ctx, w, sel.UserID, res); err != nil || !done {
+	if free, err := c.eraseRecords(ctx, w, sel.UserID, res); err != nil || !free {
+		return err
+	}
+	if _, done, err := c.eraseTraces(ctx, w, sel.UserID, res, anywhere); err != nil || !done {
 		return err
 	}
 	// What was restored before the archives were without the user is there to be
@@ -59,25 +67,47 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, re
 	return c.keepReceipt(ctx, w, sel.UserID, res)
 }
 
-// eraseTraces reports whether it came to the end.
-func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *exportops.ErasureResult) (bool, error) {
+// eraseRecords erases what names the user in records of runs, and reports whether none
+// is left.
+func (c *Cleaner) eraseRecords(ctx context.Context, w Work, userID string, res *exportops.ErasureResult) (bool, error) {
+	found, done, err := c.eraseTraces(ctx, w, userID, res, exportops.Trace.OfRun)
+	if err != nil || !done || found == 0 {
+		return done && found == 0, err
+	}
+	if err := c.countLeft(ctx, userID, res); err != nil || res.AtWork > 0 {
+		return false, err
+	}
+	res.Left = 0
+	return true, nil
+}
+
+func anywhere(exportops.Trace) bool { return true }
+
+// eraseTraces erases the traces that are in some places. It returns how many it found,
+// and whether it came to the end.
+func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *exportops.ErasureResult, in func(exportops.Trace) bool) (
+	found int, done bool, err error,
+) {
 	for next := exportops.Cursor(""); ; {
 		if c.ended(ctx, w) {
-			return false, nil
+			return found, false, nil
 		}
 		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
 		if err != nil {
-			return false, err
+			return found, false, err
 		}
 		byKind := map[exportops.TraceKind][]exportops.Trace{}
 		for _, t := range page {
-			byKind[t.Kind] = append(byKind[t.Kind], t)
+			if in(t) {
+				byKind[t.Kind] = append(byKind[t.Kind], t)
+				found++
+			}
 		}
 		for kind, traces := range byKind {
 			counted := *res
 			cp, err := c.checkpoint(w, counted)
 			if err != nil {
-				return false, err
+				return found, false, err
 			}
 			// What is gone cannot be counted by a run that takes over.
 			_, err = c.Store.EraseTraces(ctx, cp, userID, traces, func(n int64) (json.RawMessage, error) {
@@ -86,13 +116,13 @@ func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *e
 				return w.record(counted)
 			})
 			if err != nil {
-				return false, err
+				return found, false, err
 			}
 			*res = counted
 		}
 		w.report(res)
 		if next = after; next == "" {
-			return true, nil
+			return found, true, nil
 		}
 	}
 }
@@ -102,12 +132,14 @@ func (c *Cleaner) countLeft(ctx context.Context, userID string, res *exportops.E
 	if res.Left, err = c.Store.UserLeft(ctx, userID); err != nil {
 		return err
 	}
+	res.AtWork = 0
 	for next := exportops.Cursor(""); ; {
 		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
 		if err != nil {
 			return err
 		}
 		res.Left += int64(len(page))
+		res.AtWork += int64(len(exportops.RunsOf(page)))
 		if next = after; next == "" {
 			return nil
 		}

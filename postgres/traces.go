@@ -37,6 +37,10 @@ func without(column string) string {
 // export.
 const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
 
+// mayName says of a run r that it may come to name anybody: a reconciliation keeps
+// what it has read for a while before its record says so.
+const mayName = `(r.state = 'running' AND r.job = '` + string(exportops.Reconcile) + `')`
+
 var traces = []trace{
 	{
 		exportops.TraceCounter, "",
@@ -61,7 +65,7 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceRun, "",
-		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND r.state <> 'running' AND (` + named("r.result") + ` OR ` + named("r.error") + `)
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + mayName + `)
 			ORDER BY r.id LIMIT $3`, ``,
 		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
 			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`,
@@ -70,7 +74,8 @@ var traces = []trace{
 		exportops.TraceWorker, "",
 		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + named("w.result") + ` ORDER BY w.run_id LIMIT $3`, ``,
 		`UPDATE exportops.workers AS w SET result = ` + without("result") + `::json
-			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])`,
+			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])
+				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`,
 	},
 	{
 		exportops.TraceFile, "",
@@ -163,6 +168,9 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 			if err != nil {
 				return err
 			}
+			if err := endDead(ctx, tx, found, c.Now); err != nil {
+				return err
+			}
 			for _, t := range all {
 				var keys []string
 				for _, f := range found {
@@ -194,6 +202,26 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 		})
 	})
 	return n, err
+}
+
+// endDead ends those runs among traces whose holders are dead: one that woke up would
+// write its record again.
+func endDead(ctx context.Context, tx pgx.Tx, found []exportops.Trace, now exportops.Time) error {
+	rows, err := tx.Query(ctx, endRunQuery+` r.state = 'running' AND `+leaseOver(`$1`)+` AND r.id = ANY($2::text[]) RETURNING r.id`,
+		now.String(), exportops.RunsOf(found))
+	if err != nil {
+		return fmt.Errorf("end dead runs: %w", err)
+	}
+	ended, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("end dead runs: %w", err)
+	}
+	for _, id := range ended {
+		if err := dismiss(ctx, tx, id, now); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // UserLeft implements exportops.ErasureStore.

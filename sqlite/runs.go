@@ -187,10 +187,13 @@ func takeOver(ctx context.Context, tx *sql.Tx, dead runRow, r exportops.RunReque
 	return run.Run, exportops.Fence{RunID: run.ID, Token: run.token}, nil
 }
 
+// asDead ends a run at ?1 whose holder is dead, and that nobody goes on with.
+const asDead = `state = 'failed', token = token + 1, finished_at = ?1, lease_until = NULL,
+	error = 'its process ended without finishing it'`
+
 func endRun(ctx context.Context, tx *sql.Tx, dead runRow, now exportops.Time) (exportops.Run, error) {
 	ended, err := scanRun(tx.QueryRowContext(ctx, `
-		UPDATE exportops_runs SET state = 'failed', token = token + 1, finished_at = ?, lease_until = NULL,
-			error = 'its process ended without finishing it' WHERE seq = ? RETURNING `+runColumns,
+		UPDATE exportops_runs SET `+asDead+` WHERE seq = ?2 RETURNING `+runColumns,
 		now.String(), dead.seq).Scan)
 	if err != nil {
 		return exportops.Run{}, fmt.Errorf("end run %s: %w", dead.ID, err)

@@ -33,6 +33,10 @@ func without(column, instead string) string {
 // export.
 const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
 
+// mayName says of a run that it may come to name anybody: a reconciliation keeps what
+// it has read for a while before its record says so.
+const mayName = `(state = 'running' AND job = '` + string(exportops.Reconcile) + `')`
+
 const (
 	oneOf    = ` IN (SELECT value FROM json_each(?2))`
 	oneOfIDs = ` IN (SELECT CAST(value AS INTEGER) FROM json_each(?2))`
@@ -59,7 +63,7 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceRun, "",
-		`SELECT id FROM exportops_runs WHERE id > ?2 AND state <> 'running' AND (` + named("result") + ` OR ` + named("error") + `)
+		`SELECT id FROM exportops_runs WHERE id > ?2 AND (` + named("result") + ` OR ` + named("error") + ` OR ` + mayName + `)
 			ORDER BY id LIMIT ?3`,
 		`UPDATE exportops_runs SET result = ` + without("result", "{}") + `, error = ` + without("error", "") + `
 			WHERE state <> 'running' AND id` + oneOf,
@@ -67,7 +71,8 @@ var traces = []trace{
 	{
 		exportops.TraceWorker, "",
 		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + named("result") + ` ORDER BY run_id LIMIT ?3`,
-		`UPDATE exportops_workers SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf,
+		`UPDATE exportops_workers AS w SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf + `
+			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`,
 	},
 	{
 		exportops.TraceFile, "",
@@ -150,6 +155,9 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 		if err != nil {
 			return err
 		}
+		if err := endDead(ctx, tx, found, c.Now); err != nil {
+			return err
+		}
 		for _, t := range all {
 			var keys []string
 			for _, f := range found {
@@ -185,6 +193,21 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 		return err
 	})
 	return n, err
+}
+
+// endDead ends those runs among traces whose holders are dead: one that woke up would
+// write its record again.
+func endDead(ctx context.Context, tx *sql.Tx, found []exportops.Trace, now exportops.Time) error {
+	list, err := jsonList(exportops.RunsOf(found))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE exportops_runs SET `+asDead+`
+		WHERE state = 'running' AND (lease_until IS NULL OR lease_until <= ?1) AND id`+oneOf, now.String(), list)
+	if err != nil {
+		return fmt.Errorf("end dead runs: %w", err)
+	}
+	return nil
 }
 
 // UserLeft implements exportops.ErasureStore.

@@ -1,0 +1,94 @@
+package cleanup_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/internal/testworld"
+	"github.com/exportops/exportops/jobs"
+)
+
+// comparedAll is where a reconciliation has written down what is missing, and has not
+// ended.
+type comparedAll struct {
+	*archivesStore
+	meet func()
+}
+
+func (s comparedAll) MissingFiles(ctx context.Context, f exportops.MissingFilter) ([]exportops.MissingFile, error) {
+	s.meet()
+	return s.archivesStore.MissingFiles(ctx, f)
+}
+
+// missingFile is a world in which a file of the person is missing.
+func missingFile(t testing.TB, key string) *testworld.World {
+	t.Helper()
+	w := newWorld(t)
+	w.Insert(
+		row{ExportID: id(1), UserID: person, URL: key, Expires: w.Ago(-30 * day), Timestamp: w.Ago(10 * day)},
+		row{ExportID: id(2), URL: "gone", Expires: w.Ago(-30 * day), Timestamp: w.Ago(10 * day)},
+		row{ExportID: id(3), URL: "there", Expires: w.Ago(-30 * day), Timestamp: w.Ago(10 * day)},
+	)
+	w.Write("there", "x")
+	return w
+}
+
+// meets runs a reconciliation that meets what happens in its midst.
+func meets(t testing.TB, w *testworld.World, happens func()) (jobs.Answer, error) {
+	t.Helper()
+	once := false
+	a, err := runOrDie(t, w.Runner(func(o *jobs.Options) {
+		o.Store = comparedAll{&archivesStore{o.Store}, func() {
+			if !once {
+				once = true
+				happens()
+			}
+		}}
+	}), byHand)
+	if !once {
+		t.Fatal("nothing was met")
+	}
+	return a, err
+}
+
+// wantReceipt erases the person, after which nothing has any of the texts.
+func wantReceipt(t testing.TB, w *testworld.World, texts ...string) {
+	t.Helper()
+	a, err := w.Runner().Run(t.Context(), eraseCall)
+	w.Must(err)
+	if a.Result.Erased.Receipt == nil {
+		t.Fatalf("no receipt: %s", a.Failure)
+	}
+	for _, line := range w.Dump() {
+		for _, text := range texts {
+			if strings.Contains(strings.ToLower(line), text) {
+				t.Errorf("%s is left: %s", text, line)
+			}
+		}
+	}
+}
+
+func TestAnErasureWaitsForAReconciliation(t *testing.T) {
+	w := missingFile(t, person+"/secret")
+	_, err := meets(t, w, func() {
+		a, err := w.Runner().Run(t.Context(), eraseCall)
+		w.Must(err)
+		if a.Result.Erased.Receipt != nil || !strings.Contains(a.Failure, "1 of runs that are at work") {
+			t.Errorf("receipt %v, %q", a.Result.Erased.Receipt, a.Failure)
+		}
+		want(t, "rows", w.Count(`SELECT count(*) FROM export_logs`), 2)
+	})
+	w.Must(err)
+	wantReceipt(t, w, person)
+}
+
+func TestAnErasureIsNotHeldUpByADeadReconciliation(t *testing.T) {
+	w := missingFile(t, person+"/secret")
+	_, err := meets(t, w, func() { panic(errCrash) })
+	w.Must(err)
+	w.Clock.Advance(time.Minute)
+	wantReceipt(t, w, person)
+}

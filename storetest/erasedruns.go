@@ -1,0 +1,67 @@
+package storetest
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/exportops/exportops"
+)
+
+// beginRun begins a run of a job in a lane of its own.
+func beginRun(t testing.TB, f Fixture, j exportops.Job) exportops.Checkpoint {
+	t.Helper()
+	_, fence, _, err := f.Store.BeginRun(t.Context(), exportops.RunRequest{
+		Job: j, Lane: exportops.NewID(), Params: []byte(`{}`), Trigger: exportops.ByCommand, Holder: "storetest", Now: noon, Lease: time.Minute,
+	})
+	must(t, err)
+	return exportops.Checkpoint{Fence: fence, Now: noon, Lease: time.Minute}
+}
+
+// working are runs at work that name a user: in the record of the run and in that of a
+// worker, and a reconciliation that may come to.
+func working(t testing.TB, f Fixture, user string) (all []exportops.Checkpoint) {
+	t.Helper()
+	names := json.RawMessage(`{"errors":[{"error":"` + user + `"}]}`)
+	run, helped := beginRun(t, f, exportops.FileCleanup), beginRun(t, f, exportops.FileCleanup)
+	run.Progress = names
+	must(t, f.Store.Renew(t.Context(), run))
+	fence, err := f.Store.JoinRun(t.Context(), helped.RunID, "worker", noon, time.Minute)
+	must(t, err)
+	worker := exportops.Checkpoint{Fence: fence, Now: noon, Lease: time.Minute, Progress: names}
+	must(t, f.Store.Renew(t.Context(), worker))
+	return []exportops.Checkpoint{run, helped, worker, beginRun(t, f, exportops.Reconcile)}
+}
+
+func keepAtWork(t *testing.T, f Fixture) {
+	user := exportops.NewID()
+	working(t, f, user)
+	c := heldRun(t, f, noon)
+	found := allTraces(t, f, user, 100)
+	if runs := exportops.RunsOf(found); len(runs) != 3 || len(found) != 3 {
+		t.Fatalf("found %v", found)
+	}
+	n, err := f.Store.EraseTraces(t.Context(), c, user, found, nil)
+	must(t, err)
+	if again := allTraces(t, f, user, 100); n != 0 || len(again) != len(found) {
+		t.Errorf("%d of %v were erased, which leaves %v", n, found, again)
+	}
+}
+
+func endDead(t *testing.T, f Fixture) {
+	user := exportops.NewID()
+	dead := working(t, f, user)
+	c := heldRun(t, f, after(noon, time.Minute))
+	found := allTraces(t, f, user, 100)
+	n, err := f.Store.EraseTraces(t.Context(), c, user, found, nil)
+	must(t, err)
+	if again := allTraces(t, f, user, 100); n != 3 || len(again) != 0 {
+		t.Errorf("%d of %v were erased, which leaves %v", n, found, again)
+	}
+	for _, d := range dead {
+		d.Now = after(noon, time.Minute)
+		if err := f.Store.Renew(t.Context(), d); err != exportops.ErrFenced { //nolint:errorlint // it is not wrapped
+			t.Errorf("whoever wakes up is told %v", err)
+		}
+	}
+}
