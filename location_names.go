@@ -117,11 +117,15 @@ func textsOf(fileURL string) iter.Seq[string] {
 	noQuery, query, _ := strings.Cut(noFragment, "?")
 	texts := []string{whole, noFragment, noQuery}
 	for pair := range strings.SplitSeq(query, "&") {
-		_, value, _ := strings.Cut(pair, "=")
-		texts = append(texts, value)
+		if _, value, ok := strings.Cut(pair, "="); ok {
+			texts = append(texts, value)
+		}
 	}
 	return func(yield func(string) bool) {
-		for _, text := range texts {
+		for i, text := range texts {
+			if i > 0 && text == texts[i-1] {
+				continue // most have neither
+			}
 			last := ""
 			for _, unescape := range []func(string) (string, error){asWritten, url.PathUnescape, url.QueryUnescape} {
 				read, err := unescape(text)
