@@ -88,7 +88,7 @@ func orderOf(s exportops.Selection) (order, error) {
 		return order{
 			where: ofUser + ` AND +e.status NOT IN ('queued', 'processing') AND e.file_url > ''
 				AND NOT (+e.status <> 'completed' AND coalesce(d.state, '') IN ('deleted', 'absent'))`,
-			args: []any{s.UserID, strings.ToUpper(s.UserID)}, sort: "user_id",
+			args: []any{s.UserID}, sort: "user_id",
 		}, nil
 	}
 	return order{}, fmt.Errorf("no selection by %q", s.Mode)
@@ -145,6 +145,12 @@ func (o order) and(condition string, args ...any) order {
 	o.where += condition
 	o.args = append(append([]any{}, o.args...), args...)
 	return o
+}
+
+// atHand is the selection, asked of rows that were found by their places: under the
+// write lock nothing is looked for.
+func (o order) atHand() string {
+	return strings.Replace(o.where, ofUser, `lower(e.user_id) = lower(?)`, 1)
 }
 
 func (o order) by() string {
@@ -223,7 +229,7 @@ func (s *Store) candidatesAt(ctx context.Context, q queryer, sel exportops.Selec
 		return nil, err
 	}
 	query := `SELECT` + candidateColumns + ` FROM json_each(?) j CROSS JOIN {logs} e ON e.{row} = j.value` + withLedger +
-		` WHERE ` + o.where
+		` WHERE ` + o.atHand()
 	page, _, err := s.scanCandidates(ctx, q, o, query, append([]any{list}, o.args...)...)
 	return page, err
 }

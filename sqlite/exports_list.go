@@ -60,7 +60,7 @@ func listExports(f exportops.ExportFilter) (query string, args []any, err error)
 		time = "+e.timestamp"
 	}
 	if f.UserID != "" {
-		and(`e.user_id = ?`, f.UserID)
+		and(ofUser, f.UserID)
 	}
 	switch {
 	case f.Status == "":

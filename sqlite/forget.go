@@ -70,7 +70,7 @@ func (s *Store) lonePage(ctx context.Context, sel exportops.LogSelection, after 
 		}
 	}
 	rows, err := s.read.QueryContext(ctx, s.sql(`SELECT m.id, m.export_id FROM exportops_export_metrics m
-		WHERE m.id > ?1 AND (?2 = '' OR m.user_id IN (?2, upper(?2))) AND (?3 = '' OR m.timestamp < ?3) AND `+loneMetric+`
+		WHERE m.id > ?1 AND (?2 = '' OR lower(m.user_id) = lower(?2)) AND (?3 = '' OR m.timestamp < ?3) AND `+loneMetric+`
 		ORDER BY m.id LIMIT ?4`), from, sel.UserID, cutText(sel.Cut), limit)
 	if err != nil {
 		return nil, "", fmt.Errorf("look for lone metrics: %w", err)

@@ -11,7 +11,7 @@ import (
 
 // heldBy is 1 where an active hold covers an export and a user, which are SQL.
 // Where there is no hold at all, which is the rule, that is looked up once for a
-// statement, and nothing for a row. Rows may be written in capitals.
+// statement, and nothing for a row. Rows may be written in either case.
 func heldBy(export, user string) string {
 	const active = `EXISTS (SELECT 1 FROM exportops_holds h WHERE h.released_at IS NULL`
 	return `CASE WHEN ` + active + `) THEN ` + active + ` AND h.subject = '')
@@ -22,12 +22,12 @@ func heldBy(export, user string) string {
 // rowsOfHolds are the rows that name a file and that active holds cover, those
 // on everything aside. The first argument is the id that theirs are greater than.
 // The cross joins keep SQLite from walking through the rows to look for holds.
-const rowsOfHolds = `
-	FROM exportops_holds h CROSS JOIN {logs} e ON e.export_id IN (h.subject, upper(h.subject))
+var rowsOfHolds = `
+	FROM exportops_holds h CROSS JOIN {logs} e ON e.export_id IN (` + spellings("{logs}", "export_id", "h.subject") + `)
 	WHERE h.id > ?1 AND h.released_at IS NULL AND h.scope = 'export' AND e.file_url > ''`
 
-const rowsOfHeldUsers = `
-	FROM exportops_holds h CROSS JOIN {logs} e ON e.user_id IN (h.subject, upper(h.subject))
+var rowsOfHeldUsers = `
+	FROM exportops_holds h CROSS JOIN {logs} e ON e.user_id IN (` + spellings("{logs}", "user_id", "h.subject") + `)
 	WHERE h.id > ?1 AND h.released_at IS NULL AND h.scope = 'user' AND e.file_url > ''`
 
 const keyRowColumns = `coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''), CAST(e.file_url AS TEXT)`

@@ -60,7 +60,7 @@ func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, 
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
 	claim, err := h.ClaimOver(open, l, s.keyRows(ctx, tx, `SELECT `+keyRowColumns+` FROM {logs} e
-		WHERE e.`+column+` IN (?1, upper(?1)) AND e.file_url > ''`, h.Subject))
+		WHERE e.`+column+` IN (`+spellings("{logs}", column, "?")+`) AND e.file_url > ''`, h.Subject))
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
@@ -73,12 +73,14 @@ func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, 
 // canBeHeld refuses a hold on an export that there is nothing of, or whose file we
 // have deleted.
 func (s *Store) canBeHeld(ctx context.Context, tx *sql.Tx, h exportops.Hold) error {
-	rows, err := s.candidatesByID(ctx, tx, []string{h.Subject, strings.ToUpper(h.Subject)})
+	rows, _, err := s.scanCandidates(ctx, tx, order{}, `SELECT`+candidateColumns+candidateFrom+`
+		WHERE e.export_id IN (`+spellings("{logs}", "export_id", "?")+`)`, h.Subject)
 	if err != nil {
 		return err
 	}
 	var metric bool
-	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exportops_export_metrics WHERE export_id = ?)`, h.Subject).Scan(&metric)
+	err = tx.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM exportops_export_metrics
+		WHERE export_id IN (`+spellings("exportops_export_metrics", "export_id", "?")+`))`, h.Subject).Scan(&metric)
 	if err != nil {
 		return fmt.Errorf("look for the export's metric: %w", err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 
 	"github.com/exportops/exportops"
 )
@@ -22,12 +21,12 @@ const countedHour = `CASE WHEN ` + exactTimestamp + ` THEN
 	WHEN NOT EXISTS (SELECT 1 FROM exportops_export_metrics m CROSS JOIN exportops_rollup_hours h ON h.start = m.counted_hour
 		WHERE m.export_id = e.export_id AND h.clean = 0 AND h.sealed = 0) THEN '' END`
 
-// ofUser takes a user's id, and the same in capitals: any program may have written it.
-const ofUser = `e.user_id IN (?, ?)`
+// ofUser takes a user's id.
+var ofUser = `e.user_id IN (` + spellings("{logs}", "user_id", "?") + `)`
 
 func logOrder(s exportops.LogSelection) order {
 	if s.UserID != "" {
-		o := order{where: ofUser, args: []any{s.UserID, strings.ToUpper(s.UserID)}, sort: "user_id"}
+		o := order{where: ofUser, args: []any{s.UserID}, sort: "user_id"}
 		if !s.Cut.IsZero() {
 			o = o.and(` AND e.timestamp < ?`, s.Cut.String())
 		}

@@ -168,7 +168,7 @@ var (
 	aPage = regexp.MustCompile(` (first|next) page| before`)
 	// The days of the chain are some hundreds at most; what is read of them, and of
 	// a page of links, has names that SQLite made up.
-	notTables = []string{"CONSTANT", "json_each", "j", "exportops_deletion_days", "seen", "moved", "x"}
+	notTables = []string{"CONSTANT", "json_each", "j", "exportops_deletion_days", "seen", "moved", "x", "p", "spelt"}
 )
 
 var partialIndexes = []string{

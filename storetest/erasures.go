@@ -16,6 +16,9 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("traces_are_found_and_erased_and_others_stay", func(t *testing.T) { eraseTraces(t, open(t)) })
 	t.Run("a_record_of_a_run_at_work_is_found_and_stays", func(t *testing.T) { keepAtWork(t, open(t)) })
 	t.Run("a_dead_run_that_named_the_user_ends", func(t *testing.T) { endDead(t, open(t)) })
+	for how, spell := range spellings {
+		t.Run("a_user_is_found_in_"+how, func(t *testing.T) { foundAs(t, open(t), spell) })
+	}
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
@@ -131,6 +134,44 @@ func eraseTraces(t *testing.T, f Fixture) {
 	if n := f.Count(t, `SELECT count(*) FROM exportops_deletions WHERE export_id IS NULL AND user_id IS NULL AND key IS NULL
 		AND file_url IS NULL AND error = '' AND state = 'failed' AND attempts = 1`); n != 3 {
 		t.Errorf("%d entries stay without what named the user, want 3", n)
+	}
+}
+
+// foundAs erases what is left of a user whose id is written in its own way, beside a row
+// and a metric of it.
+func foundAs(t *testing.T, f Fixture, spell func(string) string) {
+	user := exportops.NewID()
+	as := spell(user)
+	row := due(after(noon, -time.Hour), func(r *Row) { r.UserID = as })
+	f.Insert(t, row)
+	record(t, f, metric(func(m *exportops.Metric) { m.UserID = as }))
+	record(t, f, metric(func(m *exportops.Metric) { m.UserID, m.Status = as, exportops.Processing }))
+	c := heldRun(t, f, noon)
+	if page := claim(t, f, c.Fence); page.Claims[0] == nil {
+		t.Fatal("nothing was claimed")
+	}
+	f.Exec(t, `UPDATE exportops_deletions SET state = 'failed', finished_at = ?`, noon.String())
+	write(t, f, exportops.Rollup{Start: noon, Users: []exportops.UserCount{{UserID: as, Count: 1}}}, stateOf(t, f, noon).Version, true)
+
+	files, _, err := f.Store.Candidates(t.Context(), exportops.Selection{Mode: exportops.ByErasure, UserID: user}, "", 5)
+	must(t, err)
+	rows, _, err := f.Store.LogRows(t.Context(), exportops.LogSelection{UserID: user}, "", 5)
+	must(t, err)
+	listed, _, err := f.Store.Exports(t.Context(), exportops.ExportFilter{UserID: user})
+	must(t, err)
+	left, err := f.Store.UserLeft(t.Context(), user)
+	must(t, err)
+	if len(files) != 1 || len(rows) != 1 || len(listed) != 1 || left != 3 {
+		t.Errorf("found %d files, %d rows, %d exports, and %d rows and metrics, want 1, 1, 1 and 3", len(files), len(rows), len(listed), left)
+	}
+	lone, _, err := f.Store.DeleteLoneMetrics(t.Context(), c, exportops.LogSelection{UserID: user}, "", 5, nil)
+	must(t, err)
+	traces, _, err := f.Store.Traces(t.Context(), user, "", 5)
+	must(t, err)
+	erased, err := f.Store.EraseTraces(t.Context(), c, user, traces, nil)
+	must(t, err)
+	if again := allTraces(t, f, user, 5); lone != 1 || erased != 3 || len(again) != 0 {
+		t.Errorf("%d metrics and %d traces were erased, want 1, and a counter, a metric and an entry; there still are %v", lone, erased, again)
 	}
 }
 

@@ -20,7 +20,9 @@ func testHolds(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("log_rows", func(t *testing.T) { heldLogRows(t, open) })
 	t.Run("metrics_without_a_row", func(t *testing.T) { heldMetrics(t, open(t)) })
 	t.Run("records", func(t *testing.T) { holdRecords(t, open(t)) })
-	t.Run("capitals", func(t *testing.T) { heldCapitals(t, open(t)) })
+	for how, spell := range spellings {
+		t.Run(how, func(t *testing.T) { heldAs(t, open(t), spell) })
+	}
 	t.Run("nothing_to_hold", func(t *testing.T) {
 		f := open(t)
 		_, err := f.Store.PlaceHold(t.Context(), holdOn(exportops.HoldExport, exportops.NewID()), exportops.Locator{})
@@ -173,6 +175,7 @@ func claimFirst(t *testing.T, open func(testing.TB) Fixture) {
 		"of_the_user":                       {exportops.HoldUser, func(c, _ Row) string { return c.UserID }, "", true},
 		"of_the_user_it_was_of":             {exportops.HoldUser, func(c, _ Row) string { return c.UserID }, "user_id = '7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a5b'", true},
 		"of_the_user_it_is_of":              {exportops.HoldUser, func(Row, Row) string { return "7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a5b" }, "user_id = '7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a5b'", true},
+		"of_its_new_user_in_mixed_case":     {exportops.HoldUser, func(Row, Row) string { return "7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a5b" }, "user_id = '7F3C2A10-9b1e-4C55-8a54-0c1d2e3F4a5B'", true},
 		"of_an_export_with_the_same_file":   {exportops.HoldExport, func(_, s Row) string { return s.ExportID }, "", true},
 		"of_a_user_with_the_same_file":      {exportops.HoldUser, func(_, s Row) string { return s.UserID }, "", true},
 		"that_is_told_and_not_in_the_way":   {exportops.HoldAll, func(Row, Row) string { return "" }, "", false},
