@@ -64,8 +64,15 @@ func exportsNamed(urls ...string) (all []exportops.Export) {
 // readReport returns the cells of each line by the names of their columns.
 func readReport(t *testing.T, r *reported) (lines []map[string]string) {
 	t.Helper()
+	return readReportUnder(t, r, nil)
+}
+
+func readReportUnder(t *testing.T, r *reported, policy *exportops.Policy) (lines []map[string]string) {
+	t.Helper()
 	var b bytes.Buffer
-	n, err := exportops.WriteReport(t.Context(), &b, r, exportops.Span{From: reportNoon}, 30*24*time.Hour)
+	n, err := exportops.WriteReport(t.Context(), &b, r, exportops.ReportTerms{
+		Span: exportops.Span{From: reportNoon}, LogRetention: 30 * 24 * time.Hour, Policy: policy, Now: reportNoon,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +90,59 @@ func readReport(t *testing.T, r *reported) (lines []map[string]string) {
 	return lines
 }
 
+// of makes the ledger's entries those of the files that the exports name.
+func of(r *reported) {
+	at := reportNoon.String()
+	for i, d := range r.ledger {
+		for _, e := range r.exports {
+			if e.ExportID == d.ExportID {
+				r.ledger[i].FileURL, r.ledger[i].ExpiresAt = e.FileURL, &at
+			}
+		}
+	}
+}
+
+func TestTheReportOfAnExportMadeAgain(t *testing.T) {
+	r := &reported{exports: exportsNamed("a", "a", "a", "a")}
+	r.ledger = []exportops.Deletion{
+		{ID: 1, ExportID: "e0"}, {ID: 2, ExportID: "e1"}, {ID: 3, ExportID: "e2"}, {ID: 4, ExportID: "e3"}, {ID: 5, ExportID: "e3"},
+	}
+	for i := range r.ledger {
+		r.ledger[i].State, r.ledger[i].FinishedAt = exportops.DeletionDone, &reportNoon
+	}
+	of(r)
+	url, later, exact := "a/again", exportops.At(reportNoon.Add(time.Hour)), "2025-10-31T12:00:00.000345Z"
+	r.exports[0].FileURL = &url
+	r.exports[1].ExpiresAt = &later
+	r.exports[2].ExpiresAt = nil
+	r.ledger[3].ExpiresAt = &exact // as Postgres has it
+	r.ledger[4].FileURL = &url
+	for i, want := range []string{"", "", "", "4"} {
+		line := readReport(t, r)[i]
+		if line["ledger_entry"] != want || (line["file_deleted_at"] != "") != (want != "") || (line["deletion"] != "") != (want != "") {
+			t.Errorf("export %d, made again but for the last: %v, want entry %q", i, line, want)
+		}
+	}
+}
+
+func TestTheReportUnderAPolicy(t *testing.T) {
+	const day = 24 * time.Hour
+	policy, err := exportops.NewPolicy(exportops.KeepFor(day), exportops.KeepFor(2*day), []exportops.Rule{
+		{Name: "audit", Match: exportops.Match{Config: map[string][]any{"scope": {"audit"}}}, Files: exportops.KeepFor(day), Logs: exportops.Never},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reported{exports: exportsNamed("a", "b", "c")}
+	r.exports[1].Config, r.exports[2].Timestamp = []byte(`{"scope":"audit"}`), exportops.Time{}
+	for i, line := range readReportUnder(t, r, policy) {
+		want := []string{"2025-11-02T12:00:00.000Z", "", ""}[i] // by default, never, and at no time that can be read
+		if got := line["log_kept_until"]; got != want {
+			t.Errorf("export %d is kept until %q, want %q", i, got, want)
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	r := &reported{exports: exportsNamed("a", "b", "c", "d", "e")}
 	later := exportops.At(reportNoon.Add(time.Hour))
@@ -91,6 +151,7 @@ func TestReport(t *testing.T) {
 		{ID: 2, ExportID: "e1", State: exportops.DeletionDone, Mode: exportops.ByExpiry, Evidence: "confirmed", RunID: "run", Bytes: 9, FinishedAt: &later},
 		{ID: 3, ExportID: "e4", State: exportops.DeletionFailed, Failures: 2, Error: "no", FinishedAt: &later},
 	}
+	of(r)
 	lines := readReport(t, r)
 	if len(lines) != 5 || r.asked.From != reportNoon {
 		t.Fatalf("%d lines, asked for %+v", len(lines), r.asked)
@@ -125,7 +186,7 @@ func TestReport(t *testing.T) {
 		}
 	}
 	r.err = errors.New("no database")
-	if _, err := exportops.WriteReport(t.Context(), &bytes.Buffer{}, r, exportops.Span{}, 0); !errors.Is(err, r.err) {
+	if _, err := exportops.WriteReport(t.Context(), &bytes.Buffer{}, r, exportops.ReportTerms{}); !errors.Is(err, r.err) {
 		t.Errorf("error %v", err)
 	}
 }
