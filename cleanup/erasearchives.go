@@ -18,6 +18,9 @@ type Eraser interface {
 	// Remove deletes the object of an archive that nothing relies on, and fails where
 	// it is not seen to be gone.
 	Remove(ctx context.Context, a exportops.Archive) error
+	// Sweep removes what dead runs left of archives that they were writing, and names what
+	// is being written.
+	Sweep(ctx context.Context) (writing []string, err error)
 	// Unrecorded returns the keys of archives that no record knows.
 	Unrecorded(ctx context.Context) ([]string, error)
 }
@@ -64,15 +67,40 @@ func (c *Cleaner) eraseArchives(ctx context.Context, w Work, finish LogWork, use
 	if err := e.refuseUnknown(ctx); err != nil {
 		return false, err
 	}
+	writing, err := c.Archives.Sweep(ctx)
+	if err != nil {
+		return false, err
+	}
 	for {
 		done, again, err := e.pass(ctx, last)
 		if err != nil || !done {
 			return false, err
 		}
 		if !again {
-			return true, nil
+			return true, e.written(ctx, writing)
 		}
 	}
+}
+
+// written is KindConflict where any of what was being written still is: a run that was
+// given up for dead may be at it, and be killed yet.
+func (e *archiveErasure) written(ctx context.Context, was []string) error {
+	if len(was) == 0 {
+		return nil
+	}
+	now, err := e.Archives.Sweep(ctx)
+	if err != nil {
+		return err
+	}
+	for _, file := range now {
+		if slices.Contains(was, file) {
+			return &exportops.Error{
+				Kind: exportops.KindConflict, Field: "archive", Message: fmt.Sprintf("an archive, which may hold the user, is being written to %s", file),
+				Hint: "erase the user again in a moment; what is erased stays erased",
+			}
+		}
+	}
+	return nil
 }
 
 // refuseUnknown refuses to go on where archives lie that no record knows: they may hold

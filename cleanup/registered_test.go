@@ -2,6 +2,7 @@ package cleanup_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/archive"
+	"github.com/exportops/exportops/disk"
 	"github.com/exportops/exportops/internal/testworld"
 	"github.com/exportops/exportops/jobs"
 )
@@ -136,3 +138,31 @@ func (e *erasable) renumber(key string, n int) error {
 	}
 	return errors.Join(err, os.WriteFile(filepath.Join(e.to.Folder, to), body, 0o600), os.Remove(filepath.Join(e.to.Folder, key)))
 }
+
+func TestErasureRemovesWhatAKilledLogCleanupLeft(t *testing.T) {
+	e := newErasable(t)
+	o, err := disk.OpenObjects(e.to.Folder)
+	e.Must(err)
+	defer o.Close()
+	var body []byte // of an archive that holds the person
+	for _, k := range e.to.Keys() {
+		if b, err := os.ReadFile(filepath.Join(e.to.Folder, k)); err == nil && bytes.Contains(b, []byte(person)) {
+			body = b
+		}
+	}
+	left := filepath.Join(e.to.Folder, "export_logs", ".exportops-new-ABC")
+	e.Must(os.WriteFile(left, body, 0o600))
+	_, err = e.erase(t, through(sweeping{e.to, o}, func(s jobs.Store) jobs.Store { return s }))
+	e.Must(err)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", left, err)
+	}
+}
+
+// sweeping are a test's objects that are swept as a folder is.
+type sweeping struct {
+	*testworld.Objects
+	folder *disk.Objects
+}
+
+func (s sweeping) Sweep(ctx context.Context) ([]string, error) { return s.folder.Sweep(ctx) }
