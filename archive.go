@@ -70,6 +70,9 @@ type ObjectStore interface {
 	// Delete removes an object. That it was not there is no error; that it may be
 	// there still is one.
 	Delete(ctx context.Context, key string) error
+	// Sweep removes what processes left that died while they wrote an object, and names
+	// what is being written by others. No List has either.
+	Sweep(ctx context.Context) (writing []string, err error)
 	// ProbeCreate writes, reads and removes a small object of its own, and fails
 	// where a second Create of the same key is not refused: archives would then
 	// not be safe from being overwritten.

@@ -57,6 +57,10 @@ func (s ArchiveState) Trusted() bool {
 	return s == ArchiveVerified || s == ArchiveDeleting || s == ArchiveDone
 }
 
+// Registered reports whether somebody else wrote the archive, and when is not known: it
+// may hold anybody.
+func (a Archive) Registered() bool { return a.State.Trusted() && a.WrittenAt == nil }
+
 // Archive is the record of one archive of log rows.
 type Archive struct {
 	ID         int64        `json:"id"`
@@ -73,7 +77,7 @@ type Archive struct {
 	SHA256     string       `json:"sha256"` // of the object, in hexadecimal digits
 	RunID      string       `json:"run_id"` // that began it, or took it over
 	CreatedAt  Time         `json:"created_at"`
-	WrittenAt  *Time        `json:"written_at"`
+	WrittenAt  *Time        `json:"written_at"` // null also where it was registered
 	VerifiedAt *Time        `json:"verified_at"`
 	FinishedAt *Time        `json:"finished_at"`
 	Replaces   int64        `json:"replaces,omitempty"`    // the archive that it was written from, without the rows of an erased user
@@ -137,10 +141,17 @@ type ArchiveStore interface {
 	// left out; the others come in the order of the ids.
 	ArchivedRows(ctx context.Context, ids []string) ([]ArchivedRow, error)
 	// BeginArchive records an archive as intended, with the next number of its
-	// month, for which name gives the key. Store, Month, Rows, Oldest, Newest, Bytes,
+	// month, for which name gives the key; a key that is recorded is passed over. Store, Month, Rows, Oldest, Newest, Bytes,
 	// SHA256 and Replaces are the caller's. The epoch is what ArchiveEpoch said before
 	// the rows were read from the export logs: ErrEpoch where that has changed.
 	BeginArchive(ctx context.Context, c Checkpoint, a Archive, epoch int64, name func(sequence int64) string) (Archive, error)
+	// RegisterArchive records, in one transaction, an archive that was found and read:
+	// as verified, with all of its rows, under its own Key. It keeps its own Sequence
+	// unless another archive of the month has that. ErrEpoch is that of BeginArchive.
+	// KindConflict says that the key is recorded, that another archive which is not
+	// finished has a row of it, or that a user is being erased: what comes meanwhile
+	// would not be looked at.
+	RegisterArchive(ctx context.Context, c Checkpoint, a Archive, epoch int64, members []ArchiveMember) (Archive, error)
 	// AddArchiveMembers records neighbouring rows of an archive that is intended. A row
 	// that is a member of another one, which is not finished, is KindConflict.
 	AddArchiveMembers(ctx context.Context, c Checkpoint, id int64, members []ArchiveMember) error
@@ -197,6 +208,14 @@ func (a Archive) Check(c Checkpoint, states ...ArchiveState) error {
 func ArchiveConflict(format string, args ...any) error {
 	return &Error{
 		Kind: KindConflict, Field: "archive", Message: fmt.Sprintf(format, args...), Hint: "try again once the other run has ended",
+	}
+}
+
+// NotWhileErasing refuses to register archives while a run erases a user.
+func NotWhileErasing(run string) error {
+	return &Error{
+		Kind: KindConflict, Field: "archive", Message: fmt.Sprintf("run %s erases a user, who may be in archives that are unknown", run),
+		Hint: "register archives once it has ended; where it died, erase the user again",
 	}
 }
 

@@ -31,7 +31,8 @@ type Summary struct {
 	// RowsSHA256 is of the hashes of its rows, in their order: two files that hold
 	// the same have it in common, whatever wrote them.
 	RowsSHA256 [sha256.Size]byte
-	// Oldest and Newest bound the timestamps of its rows that can be read; zero
-	// where there are none. They are cut to milliseconds, outwards.
+	// Oldest and Newest bound the timestamps of its rows that can be read, where Dated
+	// says that there are some. They are cut to milliseconds, outwards.
 	Oldest, Newest exportops.Time
+	Dated          bool
 }

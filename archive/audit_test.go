@@ -287,3 +287,19 @@ func TestWhatAnAuditFoundIsKept(t *testing.T) {
 		t.Fatalf("one that was given up in the middle: %v, %d are faulty", err, faulty())
 	}
 }
+
+func TestARowOfTheZeroTimeIsFoundByTime(t *testing.T) {
+	w := testworld.New(t, t.TempDir())
+	a := archived{World: w, to: w.Objects()}
+	a.keeper = &archive.Keeper{Store: a.Store, Objects: a.to, Program: "exportops test"}
+	a.Insert(testworld.Row{ExportID: testworld.ID(1), Status: exportops.Failed, Expires: testworld.Never, Timestamp: exportops.Time{}.String(), Created: a.Ago(100 * testworld.Day)})
+	_, err := a.Metrics().Roll(t.Context(), a.Clock.At())
+	a.Must(err)
+	a.cleanLogs(t)
+	n := 0
+	for _, err := range a.keeper.Search(t.Context(), archive.Query{To: a.Clock.At()}) {
+		a.Must(err)
+		n++
+	}
+	same(t, "found", n, 1)
+}

@@ -176,7 +176,7 @@ func (k *Keeper) describe(month exportops.Time, s Summary) exportops.Archive {
 	a := exportops.Archive{
 		Store: k.Objects.ID(), Month: month, Rows: s.Rows, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256[:]),
 	}
-	if !s.Oldest.IsZero() {
+	if s.Dated {
 		a.Oldest, a.Newest = &s.Oldest, &s.Newest
 	}
 	return a

@@ -34,7 +34,7 @@ func NewManifest(n Name, s Summary, createdAt exportops.Time, program string) Ma
 		Format: formatVersion, Key: n.Key(), Rows: s.Rows, Bytes: s.Bytes, SHA256: hex.EncodeToString(s.SHA256[:]),
 		RowsSHA256: hex.EncodeToString(s.RowsSHA256[:]), Columns: columns(), CreatedAt: createdAt, Program: program,
 	}
-	if !s.Oldest.IsZero() {
+	if s.Dated {
 		m.Oldest, m.Newest = &s.Oldest, &s.Newest
 	}
 	return m

@@ -17,8 +17,9 @@ import (
 // come back with the backup: the next log cleanup deletes those that are the same,
 // instead of archiving them a second time.
 //
-// What cannot be registered is left as it is, with the reason in res. It goes on
-// until stop says so; without next nothing is recorded.
+// What cannot be registered is left as it is, with the reason in res; so is told what
+// holds rows of users who were erased since, which nobody is given. It goes on until
+// stop says so; without next nothing is recorded.
 func (k *Keeper) Register(ctx context.Context, next Checkpoints, stop func() bool, res *exportops.RegisterResult) error {
 	res.Complete = false
 	objects, err := k.unrecorded(ctx)
@@ -47,6 +48,16 @@ func (k *Keeper) Register(ctx context.Context, next Checkpoints, stop func() boo
 	}
 	res.Complete = true
 	return nil
+}
+
+// Unrecorded returns the keys of archives that lie in the storage and that no record
+// knows.
+func (k *Keeper) Unrecorded(ctx context.Context) (keys []string, err error) {
+	objects, err := k.unrecorded(ctx)
+	for _, o := range objects {
+		keys = append(keys, o.Key)
+	}
+	return keys, err
 }
 
 // unrecorded lists the archives without a record. An archive is recorded before it is
@@ -147,8 +158,18 @@ func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.
 	if err != nil {
 		return "", err
 	}
+	erased, err := k.erasedIn(ctx, file, size)
+	if err != nil {
+		return "", err
+	}
 	if next != nil {
-		if err := k.record(ctx, next, name, s, epoch, members); err != nil {
+		a := k.describe(name.Start(), s)
+		a.Key, a.Sequence = name.Key(), name.Sequence
+		cp, err := next()
+		if err == nil {
+			_, err = k.Store.RegisterArchive(ctx, cp, a, epoch, members)
+		}
+		if err != nil {
 			return "", err
 		}
 		res.Registered++
@@ -158,7 +179,37 @@ func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.
 	}
 	res.Rows += s.Rows
 	res.RowsPresent += present
+	if erased > 0 {
+		return fmt.Sprintf("%d rows of it are of users who were erased since, and are to go from it as well: erase these users again", erased), nil
+	}
 	return "", nil
+}
+
+// erasedIn counts the rows of a file whose users were erased since.
+func (k *Keeper) erasedIn(ctx context.Context, file spool, size int64) (n int64, err error) {
+	r, err := Open(file, size)
+	if err != nil {
+		return 0, err
+	}
+	const most = 1000
+	var rows []Found // what tells whether they are erased
+	count := func() error {
+		b, err := k.unerased(ctx, rows)
+		n, rows = n+b.Erased, rows[:0]
+		return err
+	}
+	for row, err := range r.Rows() {
+		if err != nil {
+			return n, err
+		}
+		rows = append(rows, Found{ArchivedRow: exportops.ArchivedRow{UserID: row.UserID, Timestamp: row.Timestamp, CreatedAt: row.CreatedAt}})
+		if len(rows) == most {
+			if err := count(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, count()
 }
 
 // contents reads a whole file: what it holds, and the members that it has.
@@ -200,15 +251,4 @@ func (k *Keeper) present(ctx context.Context, members []exportops.ArchiveMember)
 		n, members = n+int64(len(rows)), members[len(ids):]
 	}
 	return n, nil
-}
-
-// record records an archive that was read, up to where its rows may be deleted.
-func (k *Keeper) record(ctx context.Context, next Checkpoints, name Name, s Summary, epoch int64, members []exportops.ArchiveMember) error {
-	a, err := k.intend(ctx, next, k.describe(name.Start(), s), epoch, members, func(int64) string { return name.Key() })
-	for _, to := range []exportops.ArchiveState{exportops.ArchiveWritten, exportops.ArchiveVerified} {
-		if err == nil {
-			_, err = k.move(ctx, next, a.ID, to, "")
-		}
-	}
-	return err
 }

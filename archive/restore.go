@@ -97,9 +97,11 @@ func (k *Keeper) Restorable(ctx context.Context, q Query) iter.Seq2[Batch, error
 			rows, bytes = nil, 0
 			return yield(batch, err) && err == nil
 		}
-		for found, err := range k.Search(ctx, q) {
+		for found, err := range k.search(ctx, q) {
 			if err != nil {
-				yield(Batch{}, err)
+				if len(rows) == 0 || put() {
+					yield(Batch{}, err)
+				}
 				return
 			}
 			rows = append(rows, found)

@@ -139,6 +139,15 @@ func (k *Keeper) compareRewritten(ctx context.Context, old opened, by exportops.
 	return "", err
 }
 
+// Sweep removes what is left of archives that were not written to their end, and names
+// those that are being written.
+func (k *Keeper) Sweep(ctx context.Context) (writing []string, err error) {
+	if writing, err = k.Objects.Sweep(ctx); err != nil {
+		return nil, fmt.Errorf("look for what is left of archives: %w", err)
+	}
+	return writing, nil
+}
+
 // Remove deletes the object of an archive that nothing relies on, and its manifest, and
 // looks whether they are gone.
 func (k *Keeper) Remove(ctx context.Context, a exportops.Archive) error {

@@ -48,10 +48,28 @@ func (q Query) mayHold(a exportops.Archive) bool {
 // Found is an archived row, and where it lies.
 type Found = exportops.FoundRow
 
-// Search yields the rows that a query selects, from the oldest archive on. An archive
-// that is not as it was written is an error before any row of it is yielded, which
-// ends the search: what came before is no complete answer.
+// Search yields the rows that a query selects, from the oldest archive on, without those
+// of users who were erased since. An archive that is not as it was written is an error
+// before any row of it is yielded, which ends the search: what came before is no
+// complete answer.
 func (k *Keeper) Search(ctx context.Context, q Query) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		for batch, err := range k.Restorable(ctx, q) {
+			for _, row := range batch.Rows {
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if err != nil {
+				yield(Found{}, err)
+				return
+			}
+		}
+	}
+}
+
+// search yields all rows that a query selects.
+func (k *Keeper) search(ctx context.Context, q Query) iter.Seq2[Found, error] {
 	return func(yield func(Found, error) bool) {
 		in, err := k.selected(ctx, q)
 		for _, a := range in {

@@ -152,10 +152,11 @@ func (r *record) size() int {
 func (s *Summary) cover(t time.Time) {
 	from := exportops.At(t)
 	to := exportops.At(t.Add(time.Millisecond - 1))
-	if s.Oldest.IsZero() || from.Before(s.Oldest.Time) {
+	if !s.Dated || from.Before(s.Oldest.Time) {
 		s.Oldest = from
 	}
-	if s.Newest.IsZero() || to.After(s.Newest.Time) {
+	if !s.Dated || to.After(s.Newest.Time) {
 		s.Newest = to
 	}
+	s.Dated = true
 }

@@ -18,6 +18,11 @@ type Eraser interface {
 	// Remove deletes the object of an archive that nothing relies on, and fails where
 	// it is not seen to be gone.
 	Remove(ctx context.Context, a exportops.Archive) error
+	// Sweep removes what dead runs left of archives that they were writing, and names what
+	// is being written.
+	Sweep(ctx context.Context) (writing []string, err error)
+	// Unrecorded returns the keys of archives that no record knows.
+	Unrecorded(ctx context.Context) ([]string, error)
 }
 
 // archiveErasure takes one user out of all archives.
@@ -59,14 +64,57 @@ func (c *Cleaner) eraseArchives(ctx context.Context, w Work, finish LogWork, use
 	if done, err := e.finishEarlier(ctx); err != nil || !done {
 		return false, err
 	}
+	if err := e.refuseUnknown(ctx); err != nil {
+		return false, err
+	}
+	writing, err := c.Archives.Sweep(ctx)
+	if err != nil {
+		return false, err
+	}
 	for {
 		done, again, err := e.pass(ctx, last)
 		if err != nil || !done {
 			return false, err
 		}
 		if !again {
-			return true, nil
+			return true, e.written(ctx, writing)
 		}
+	}
+}
+
+// written is KindConflict where any of what was being written still is: a run that was
+// given up for dead may be at it, and be killed yet.
+func (e *archiveErasure) written(ctx context.Context, was []string) error {
+	if len(was) == 0 {
+		return nil
+	}
+	now, err := e.Archives.Sweep(ctx)
+	if err != nil {
+		return err
+	}
+	for _, file := range now {
+		if slices.Contains(was, file) {
+			return &exportops.Error{
+				Kind: exportops.KindConflict, Field: "archive", Message: fmt.Sprintf("an archive, which may hold the user, is being written to %s", file),
+				Hint: "erase the user again in a moment; what is erased stays erased",
+			}
+		}
+	}
+	return nil
+}
+
+// refuseUnknown refuses to go on where archives lie that no record knows: they may hold
+// the user.
+func (e *archiveErasure) refuseUnknown(ctx context.Context) error {
+	unknown, err := e.Archives.Unrecorded(ctx)
+	if err != nil || len(unknown) == 0 {
+		return err
+	}
+	return &exportops.Error{
+		Kind: exportops.KindRefused, Field: "archive",
+		Message: fmt.Sprintf("%d archives that no record knows may hold the user, the first of them %s", len(unknown), unknown[0]),
+		Hint: "exportops archive register, then erase the user again; what is erased stays erased. " +
+			"What that cannot register has to be deleted, or made whole, first",
 	}
 }
 
@@ -148,7 +196,7 @@ func (e *archiveErasure) pass(ctx context.Context, last int64) (done, again bool
 		return false, false, err
 	}
 	for _, a := range all {
-		if e.clean[a.ID] || e.clean[a.Replaces] || a.Replaces == 0 && a.ID > last {
+		if e.clean[a.ID] || e.clean[a.Replaces] || e.begunSince(a, last) {
 			if e.clean[a.ID] = true; a.State.Discarded() {
 				err = e.remove(ctx, a)
 			}
@@ -167,6 +215,12 @@ func (e *archiveErasure) pass(ctx context.Context, last int64) (done, again bool
 		again = again || changed
 	}
 	return true, again, nil
+}
+
+// begunSince reports whether a log cleanup began an archive after the epoch was turned.
+// What was registered may be of any time.
+func (e *archiveErasure) begunSince(a exportops.Archive, last int64) bool {
+	return a.Replaces == 0 && a.ID > last && !a.Registered()
 }
 
 // look takes the user out of one archive. It reports whether the archives are to be

@@ -17,7 +17,7 @@ import (
 )
 
 // newPrefix begins the name of an object while it is being written. A process that
-// is killed meanwhile leaves the file, which is no object to anybody.
+// is killed meanwhile leaves the file, which is no object to anybody; Sweep removes it.
 const newPrefix = reserved + "new-"
 
 // Objects is a folder of objects that are written once, such as archives. It is
@@ -89,20 +89,24 @@ func checkObjectKey(key string) error {
 }
 
 func create(ctx context.Context, dir *os.Root, key string, body io.Reader, size int64, sum [sha256.Size]byte) (err error) {
-	temporary, name := newPrefix+rand.Text(), path.Base(key)
-	f, err := dir.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	f, unnamed, err := temporary(dir)
 	if err != nil {
 		return fmt.Errorf("write %q: %w", key, cause(err))
 	}
+	name := path.Base(key)
 	defer func() {
-		if removeErr := dir.Remove(temporary); removeErr != nil {
+		if closeErr := f.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("write %q: %w", key, cause(closeErr))
+		}
+		// Without the lock, a sweep may have been faster.
+		if removeErr := dir.Remove(unnamed); removeErr != nil && !errors.Is(removeErr, fs.ErrNotExist) {
 			err = errors.Join(err, fmt.Errorf("remove the temporary file of %q: %w", key, cause(removeErr)))
 		}
 	}()
 	if err := fill(ctx, f, body, size, sum); err != nil {
 		return fmt.Errorf("write %q: %w", key, cause(err))
 	}
-	switch err := dir.Link(temporary, name); {
+	switch err := dir.Link(unnamed, name); {
 	case errors.Is(err, fs.ErrExist):
 		return exportops.ObjectExists(key, nil)
 	case errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported):
@@ -125,9 +129,6 @@ func fill(ctx context.Context, f *os.File, body io.Reader, size int64, sum [sha2
 	}
 	if err == nil {
 		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
 	}
 	return err
 }

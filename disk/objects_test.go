@@ -134,4 +134,47 @@ func TestWhatAKilledProcessLeftIsNoObject(t *testing.T) {
 		t.Errorf("Open: %v, want ErrBadKey", err)
 	}
 	check(t, createObject(t, o, "a/b", "x"))
+	writing, err := o.Sweep(t.Context())
+	if check(t, err); len(writing) > 0 {
+		t.Errorf("being written: %q", writing)
+	}
+	if left := keys(t, dir); strings.Join(left, " ") != ".exportops-probe-ABC a/b" {
+		t.Errorf("left %q", left)
+	}
+}
+
+// pausing calls something in the middle of a body.
+type pausing struct {
+	io.ReadSeeker
+	rewinds int
+	during  func()
+}
+
+func (p *pausing) Seek(to int64, whence int) (int64, error) {
+	p.rewinds++
+	return p.ReadSeeker.Seek(to, whence)
+}
+
+func (p *pausing) Read(b []byte) (int, error) {
+	if p.rewinds > 1 {
+		p.during()
+	}
+	return p.ReadSeeker.Read(b)
+}
+
+func TestASweepLeavesWhatIsBeingWritten(t *testing.T) {
+	dir := t.TempDir()
+	o, another := openObjects(t, dir), openObjects(t, dir)
+	content, met := []byte("whole"), 0
+	body := &pausing{ReadSeeker: bytes.NewReader(content), during: func() {
+		writing, err := another.Sweep(t.Context())
+		if check(t, err); len(writing) != 1 || !strings.HasPrefix(writing[0], "a/.exportops-new-") {
+			t.Errorf("being written: %q", writing)
+		}
+		met++
+	}}
+	check(t, o.Create(t.Context(), "a/b", body, int64(len(content)), sha256.Sum256(content)))
+	if left := keys(t, dir); met == 0 || strings.Join(left, " ") != "a/b" {
+		t.Errorf("left %q", left)
+	}
 }

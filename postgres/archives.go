@@ -52,29 +52,80 @@ func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a expo
 				return err
 			}
 		}
-		month := a.Month.String()
-		err := tx.QueryRow(ctx, `SELECT coalesce(max(sequence), 0) + 1 FROM exportops.archives WHERE month = $1::timestamptz`, month).
-			Scan(&a.Sequence)
+		in, err := archivesOf(ctx, tx, `WHERE a.month = $1::timestamptz ORDER BY a.sequence`, a.Month.String())
 		if err != nil {
+			return err
+		}
+		if err := a.Number(in, name); err != nil {
+			return err
+		}
+		a.State, a.RunID, a.CreatedAt = exportops.ArchiveIntended, c.RunID, c.Now
+		return insertArchive(ctx, tx, &a)
+	})
+	return a, err
+}
+
+func insertArchive(ctx context.Context, tx pgx.Tx, a *exportops.Archive) error {
+	err := tx.QueryRow(ctx, `INSERT INTO exportops.archives
+			(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at, verified_at, replaces)
+		VALUES ($1, $2, $3, $4::timestamptz, $5, $6, $7::timestamptz, $8::timestamptz, $9, $10, $11, $12::timestamptz, $13::timestamptz, $14)
+		RETURNING id`,
+		string(a.State), a.Store, a.Key, a.Month.String(), a.Sequence, a.Rows, timeText(a.Oldest), timeText(a.Newest), a.Bytes, a.SHA256,
+		a.RunID, a.CreatedAt.String(), timeText(a.VerifiedAt), a.Replaces).Scan(&a.ID)
+	if err != nil {
+		return fmt.Errorf("record an archive: %w", err)
+	}
+	return nil
+}
+
+// RegisterArchive implements exportops.ArchiveStore. An erasure turns the epoch, and so
+// waits for the lock, before it looks at the archives: one that this does not see will
+// see the archive.
+func (s *Store) RegisterArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, members []exportops.ArchiveMember) (
+	exportops.Archive, error,
+) {
+	err := s.fenced(ctx, c, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, 0)`, lockArchives); err != nil {
 			return fmt.Errorf("number an archive: %w", err)
 		}
-		a.State, a.Key, a.RunID, a.CreatedAt = exportops.ArchiveIntended, name(a.Sequence), c.RunID, c.Now
-		err = tx.QueryRow(ctx, `INSERT INTO exportops.archives
-				(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at, replaces)
-			VALUES ($1, $2, $3, $4::timestamptz, $5, $6, $7::timestamptz, $8::timestamptz, $9, $10, $11, $12::timestamptz, $13)
-			RETURNING id`,
-			string(a.State), a.Store, a.Key, month, a.Sequence, a.Rows, timeText(a.Oldest), timeText(a.Newest), a.Bytes, a.SHA256,
-			a.RunID, a.CreatedAt.String(), a.Replaces).Scan(&a.ID)
-		if err != nil {
-			return fmt.Errorf("record an archive: %w", err)
+		var run string
+		err := tx.QueryRow(ctx, `SELECT id FROM exportops.runs WHERE state = 'running' AND job = $1 LIMIT 1`, string(exportops.EraseUser)).Scan(&run)
+		switch {
+		case err == nil:
+			return exportops.NotWhileErasing(run)
+		case !errors.Is(err, pgx.ErrNoRows):
+			return fmt.Errorf("look for erasures: %w", err)
 		}
-		return nil
+		if err := inEpoch(ctx, tx, epoch); err != nil {
+			return err
+		}
+		in, err := archivesOf(ctx, tx, `WHERE a.month = $1::timestamptz ORDER BY a.sequence`, a.Month.String())
+		if err != nil {
+			return err
+		}
+		if err := a.Register(in, c); err != nil {
+			return err
+		}
+		if err := insertArchive(ctx, tx, &a); err != nil {
+			return err
+		}
+		return insertMembers(ctx, tx, a.ID, members)
 	})
 	return a, err
 }
 
 // AddArchiveMembers implements exportops.ArchiveStore.
 func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, id int64, members []exportops.ArchiveMember) error {
+	return s.fenced(ctx, c, func(tx pgx.Tx) error {
+		if _, err := ourArchive(ctx, tx, c, id, exportops.ArchiveIntended); err != nil {
+			return err
+		}
+		return insertMembers(ctx, tx, id, members)
+	})
+}
+
+// insertMembers records neighbouring rows.
+func insertMembers(ctx context.Context, tx pgx.Tx, id int64, members []exportops.ArchiveMember) error {
 	if len(members) == 0 {
 		return nil
 	}
@@ -82,21 +133,16 @@ func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, i
 	for i, m := range members {
 		ids[i], places[i], hashes[i] = m.RowID, m.Position, m.Hash[:]
 	}
-	return s.fenced(ctx, c, func(tx pgx.Tx) error {
-		if _, err := ourArchive(ctx, tx, c, id, exportops.ArchiveIntended); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `INSERT INTO exportops.archive_rows (archive_id, position, row_id, hash)
-			SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::bytea[])`, id, places, ids, hashes)
-		var told *pgconn.PgError
-		switch {
-		case errors.As(err, &told) && told.Code == "23505":
-			return exportops.ArchiveConflict("rows of it are being archived by another run")
-		case err != nil:
-			return fmt.Errorf("record the rows of archive %d: %w", id, err)
-		}
-		return nil
-	})
+	_, err := tx.Exec(ctx, `INSERT INTO exportops.archive_rows (archive_id, position, row_id, hash)
+		SELECT $1, * FROM unnest($2::bigint[], $3::uuid[], $4::bytea[])`, id, places, ids, hashes)
+	var told *pgconn.PgError
+	switch {
+	case errors.As(err, &told) && told.Code == "23505":
+		return exportops.ArchiveConflict("rows of it are being archived by another run")
+	case err != nil:
+		return fmt.Errorf("record the rows of archive %d: %w", id, err)
+	}
+	return nil
 }
 
 // ourArchive locks an archive that must be this run's, and in one of some states.

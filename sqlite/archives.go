@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -54,28 +55,74 @@ func (s *Store) BeginArchive(ctx context.Context, c exportops.Checkpoint, a expo
 				return err
 			}
 		}
-		month := a.Month.String()
-		err := tx.QueryRowContext(ctx, `SELECT coalesce(max(sequence), 0) + 1 FROM exportops_archives WHERE month = ?`, month).
-			Scan(&a.Sequence)
+		in, err := archivesOf(ctx, tx, `WHERE a.month = ? ORDER BY a.sequence`, a.Month.String())
 		if err != nil {
-			return fmt.Errorf("number an archive: %w", err)
+			return err
 		}
-		a.State, a.Key, a.RunID, a.CreatedAt = exportops.ArchiveIntended, name(a.Sequence), c.RunID, c.Now
-		err = tx.QueryRowContext(ctx, `INSERT INTO exportops_archives
-				(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at, replaces)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
-			a.State, a.Store, a.Key, month, a.Sequence, a.Rows, timeText(a.Oldest), timeText(a.Newest), a.Bytes, a.SHA256,
-			a.RunID, a.CreatedAt.String(), a.Replaces).Scan(&a.ID)
+		if err := a.Number(in, name); err != nil {
+			return err
+		}
+		a.State, a.RunID, a.CreatedAt = exportops.ArchiveIntended, c.RunID, c.Now
+		return insertArchive(ctx, tx, &a)
+	})
+	return a, err
+}
+
+func insertArchive(ctx context.Context, tx *sql.Tx, a *exportops.Archive) error {
+	err := tx.QueryRowContext(ctx, `INSERT INTO exportops_archives
+			(state, store, key, month, sequence, rows, oldest, newest, bytes, sha256, run_id, created_at, verified_at, replaces)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
+		a.State, a.Store, a.Key, a.Month.String(), a.Sequence, a.Rows, timeText(a.Oldest), timeText(a.Newest), a.Bytes, a.SHA256,
+		a.RunID, a.CreatedAt.String(), timeText(a.VerifiedAt), a.Replaces).Scan(&a.ID)
+	if err != nil {
+		return fmt.Errorf("record an archive: %w", err)
+	}
+	return nil
+}
+
+// RegisterArchive implements exportops.ArchiveStore.
+func (s *Store) RegisterArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, members []exportops.ArchiveMember) (
+	exportops.Archive, error,
+) {
+	err := s.fenced(ctx, c, func(tx *sql.Tx) error {
+		var run string
+		err := tx.QueryRowContext(ctx, `SELECT id FROM exportops_runs WHERE state = 'running' AND job = ?`, exportops.EraseUser).Scan(&run)
+		switch {
+		case err == nil:
+			return exportops.NotWhileErasing(run)
+		case !errors.Is(err, sql.ErrNoRows):
+			return fmt.Errorf("look for erasures: %w", err)
+		}
+		if err := inEpoch(ctx, tx, epoch); err != nil {
+			return err
+		}
+		in, err := archivesOf(ctx, tx, `WHERE a.month = ? ORDER BY a.sequence`, a.Month.String())
 		if err != nil {
-			return fmt.Errorf("record an archive: %w", err)
+			return err
 		}
-		return nil
+		if err := a.Register(in, c); err != nil {
+			return err
+		}
+		if err := insertArchive(ctx, tx, &a); err != nil {
+			return err
+		}
+		return insertMembers(ctx, tx, a.ID, members)
 	})
 	return a, err
 }
 
 // AddArchiveMembers implements exportops.ArchiveStore.
 func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, id int64, members []exportops.ArchiveMember) error {
+	return s.fenced(ctx, c, func(tx *sql.Tx) error {
+		if _, err := ourArchive(ctx, tx, c, id, exportops.ArchiveIntended); err != nil {
+			return err
+		}
+		return insertMembers(ctx, tx, id, members)
+	})
+}
+
+// insertMembers records neighbouring rows.
+func insertMembers(ctx context.Context, tx *sql.Tx, id int64, members []exportops.ArchiveMember) error {
 	if len(members) == 0 {
 		return nil
 	}
@@ -91,21 +138,16 @@ func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, i
 	if err != nil {
 		return err
 	}
-	return s.fenced(ctx, c, func(tx *sql.Tx) error {
-		if _, err := ourArchive(ctx, tx, c, id, exportops.ArchiveIntended); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO exportops_archive_rows (archive_id, position, row_id, hash)
-			SELECT ?1, ?2 + j.key, j.value, substr(?4, 1 + 32 * j.key, 32) FROM json_each(?3) j`,
-			id, members[0].Position, list, hashes)
-		switch {
-		case isUnique(err):
-			return exportops.ArchiveConflict("rows of it are being archived by another run")
-		case err != nil:
-			return fmt.Errorf("record the rows of archive %d: %w", id, err)
-		}
-		return nil
-	})
+	_, err = tx.ExecContext(ctx, `INSERT INTO exportops_archive_rows (archive_id, position, row_id, hash)
+		SELECT ?1, ?2 + j.key, j.value, substr(?4, 1 + 32 * j.key, 32) FROM json_each(?3) j`,
+		id, members[0].Position, list, hashes)
+	switch {
+	case isUnique(err):
+		return exportops.ArchiveConflict("rows of it are being archived by another run")
+	case err != nil:
+		return fmt.Errorf("record the rows of archive %d: %w", id, err)
+	}
+	return nil
 }
 
 // ourArchive reads an archive that must be this run's, and in one of some states.

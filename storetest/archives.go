@@ -14,6 +14,7 @@ import (
 func testArchives(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("rows", func(t *testing.T) { testArchivedRows(t, open) })
 	t.Run("states", func(t *testing.T) { testArchiveStates(t, open) })
+	t.Run("register", func(t *testing.T) { testRegisterArchive(t, open) })
 	t.Run("members", func(t *testing.T) { testArchiveMembers(t, open) })
 	t.Run("delete", func(t *testing.T) { testDeleteArchived(t, open) })
 	t.Run("owners", func(t *testing.T) { testArchiveOwners(t, open) })

@@ -82,6 +82,8 @@ func fencedOut(t *testing.T, f Fixture, lose func(*testing.T, Fixture, exportops
 	wantFenced(t, "DeleteLogRows", err)
 	_, err = f.Store.BeginArchive(t.Context(), c, exportops.Archive{Month: noon}, 0, func(int64) string { never(); return "" })
 	wantFenced(t, "BeginArchive", err)
+	_, err = f.Store.RegisterArchive(t.Context(), c, exportops.Archive{Month: noon}, 0, nil)
+	wantFenced(t, "RegisterArchive", err)
 	for what, err := range archiveChanges(t, f, c, archive.ID) {
 		wantFenced(t, what, err)
 	}

@@ -210,6 +210,9 @@ func (o *Objects) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// Sweep has nothing to do: the service keeps nothing of a request that did not arrive whole.
+func (*Objects) Sweep(context.Context) ([]string, error) { return nil, nil }
+
 // ProbeCreate creates a small object twice, reads it back and deletes it.
 func (o *Objects) ProbeCreate(ctx context.Context) error {
 	bucket, err := o.store.readBucket(ctx)

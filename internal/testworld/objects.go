@@ -123,6 +123,9 @@ func (o *Objects) Delete(_ context.Context, key string) error {
 	return nil
 }
 
+// Sweep implements exportops.ObjectStore.
+func (o *Objects) Sweep(context.Context) ([]string, error) { return nil, nil }
+
 // ProbeCreate implements exportops.ObjectStore.
 func (o *Objects) ProbeCreate(context.Context) error { return nil }
 
