@@ -98,6 +98,8 @@ const (
 	TraceEntry   TraceKind = "entry"   // of the ledger
 	TraceRun     TraceKind = "run"     // the result or the error of one, or a reconciliation at work, which may yet name anybody
 	TraceWorker  TraceKind = "worker"  // of a run
+	TraceExport  TraceKind = "export"  // one of the user's exports in the result of a run
+	TraceHelped  TraceKind = "helped"  // likewise, in that of a worker
 	TraceFile    TraceKind = "file"    // a file that a reconciliation found, and no row names
 	TraceMissing TraceKind = "missing" // an export whose file a reconciliation missed
 	TraceHold    TraceKind = "hold"    // a hold that was released
@@ -113,7 +115,13 @@ type Trace struct {
 }
 
 // OfRun reports whether the trace is in the record of a run, which its Key names.
-func (t Trace) OfRun() bool { return t.Kind == TraceRun || t.Kind == TraceWorker }
+func (t Trace) OfRun() bool {
+	switch t.Kind {
+	case TraceRun, TraceWorker, TraceExport, TraceHelped:
+		return true
+	}
+	return false
+}
 
 // RunsOf returns the runs that traces are in the records of.
 func RunsOf(traces []Trace) []string {
@@ -132,8 +140,9 @@ type TraceProgress func(n int64) (json.RawMessage, error)
 // ErasureStore erases what is left of a user when files, rows and metrics are
 // gone.
 type ErasureStore interface {
-	// Traces reads the places that name a user, in pages, each once: the cursor is
-	// "" at first and after the last. Entries of the ledger that are claimed still
+	// Traces reads the places that name a user, or an export that a row or an entry of
+	// the ledger says is the user's, in pages, each once: the cursor is "" at first and
+	// after the last. Those that tell whose an export is come after the others. Entries of the ledger that are claimed still
 	// are among them. KindConflict says that a table beside the export logs is not as it
 	// was made, so that nobody can say whom it names.
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
@@ -213,7 +222,7 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 		r.Entries += n
 	case TraceBeside:
 		r.Restored += n
-	case TraceRun, TraceWorker, TraceFile, TraceMissing, TraceHold, TraceCall:
+	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceCall:
 		r.Records += n
 	}
 }

@@ -37,6 +37,37 @@ func without(column string) string {
 // export.
 const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
 
+// ofUsers says of an export id that it is one of the user's exports.
+func ofUsers(export string) string {
+	return `(EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = ` + export + ` AND e.user_id = $1::text::uuid)
+		OR EXISTS (SELECT 1 FROM exportops.deletions d WHERE d.export_id = ` + export + ` AND d.user_id = $1::text::uuid))`
+}
+
+// parsed is a result that can be looked into: jsonb has no NUL.
+func parsed(result string) string {
+	return `CASE WHEN position('\u0000' in ` + result + `::text) = 0 THEN ` + result + `::jsonb END`
+}
+
+// listed is the export that an element x of a list is about, null for none.
+const listed = `CASE WHEN coalesce(x ->> 'export_id', x #>> '{}') ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'
+	THEN coalesce(x ->> 'export_id', x #>> '{}')::uuid END`
+
+// namesExport says of a result that it names an export of the user's.
+func namesExport(result string) string {
+	return `EXISTS (SELECT 1 FROM jsonb_path_query(` + parsed(result) + `, '$.*[*]') x WHERE ` + ofUsers(listed) + `)`
+}
+
+// withoutExports is a result without what it lists of the user's exports.
+func withoutExports(result string) string {
+	without := parsed(result)
+	for _, list := range []string{"missing", "errors", "stuck"} {
+		without = `jsonb_set(` + without + `, '{` + list + `}', coalesce((SELECT jsonb_agg(x)
+			FROM jsonb_path_query(` + parsed(result) + `, '$.` + list + `[*]') x
+			WHERE jsonb_typeof(x) <> 'null' AND NOT ` + ofUsers(listed) + `), '[]'), false)`
+	}
+	return without + `::json`
+}
+
 // mayName says of a run r that it may come to name anybody: a reconciliation keeps
 // what it has read for a while before its record says so.
 const mayName = `(r.state = 'running' AND r.job = '` + string(exportops.Reconcile) + `')`
@@ -53,15 +84,6 @@ var traces = []trace{
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
 			ORDER BY m.id LIMIT $3`, `0`,
 		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`,
-	},
-	{
-		exportops.TraceEntry, "",
-		`SELECT d.id::text FROM exportops.deletions d WHERE d.id > $2::text::bigint
-			AND (d.user_id = $1::text::uuid OR ` + named("d.key") + ` OR ` + named("d.file_url") + ` OR ` + named("d.error") + `)
-			ORDER BY d.id LIMIT $3`, `0`,
-		// The user is not asked for: what found the entry may be any of these.
-		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
-			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`,
 	},
 	{
 		exportops.TraceRun, "",
@@ -84,8 +106,22 @@ var traces = []trace{
 		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`,
 	},
 	{
+		exportops.TraceExport, "",
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND ` + namesExport("r.result") + ` ORDER BY r.id LIMIT $3`, ``,
+		`UPDATE exportops.runs AS r SET result = ` + withoutExports("r.result") + `
+			WHERE r.state <> 'running' AND ` + namesExport("r.result") + ` AND r.id = ANY($2::text[])`,
+	},
+	{
+		exportops.TraceHelped, "",
+		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + namesExport("w.result") + `
+			ORDER BY w.run_id LIMIT $3`, ``,
+		`UPDATE exportops.workers AS w SET result = ` + withoutExports("w.result") + `
+			WHERE ` + namesExport("w.result") + ` AND w.run_id = ANY($2::text[])
+				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`,
+	},
+	{
 		exportops.TraceMissing, "",
-		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + `)
+		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + ` OR ` + ofUsers("f.export_id") + `)
 			ORDER BY f.export_id LIMIT $3`, `00000000-0000-0000-0000-000000000000`,
 		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`,
 	},
@@ -99,6 +135,16 @@ var traces = []trace{
 		exportops.TraceCall, "",
 		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
 		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`,
+	},
+	// Last, as it tells whose exports other traces are about.
+	{
+		exportops.TraceEntry, "",
+		`SELECT d.id::text FROM exportops.deletions d WHERE d.id > $2::text::bigint
+			AND (d.user_id = $1::text::uuid OR ` + named("d.key") + ` OR ` + named("d.file_url") + ` OR ` + named("d.error") + `)
+			ORDER BY d.id LIMIT $3`, `0`,
+		// The user is not asked for: what found the entry may be any of these.
+		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
+			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`,
 	},
 }
 

@@ -37,6 +37,27 @@ const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e
 // it has read for a while before its record says so.
 const mayName = `(state = 'running' AND job = '` + string(exportops.Reconcile) + `')`
 
+// ofUsers says of an export id that it is one of the user's exports.
+func ofUsers(export string) string {
+	return `(EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = ` + export + ` AND lower(e.user_id) = ?1)
+		OR EXISTS (SELECT 1 FROM exportops_deletions d WHERE d.export_id = ` + export + ` AND lower(d.user_id) = ?1))`
+}
+
+// namesExport says of a result that it names an export of the user's.
+var namesExport = `EXISTS (SELECT 1 FROM json_tree(result) j WHERE j.type = 'text' AND (j.key = 'export_id' OR j.path = '$.stuck')
+	AND ` + ofUsers("j.value") + `)`
+
+// othersIn is a list of a result without the user's exports, for json_replace.
+func othersIn(list string) string {
+	return `, '$.` + list + `', json((SELECT json_group_array(json(j.value)) FROM json_each(result, '$.` + list + `') j
+		WHERE j.type = 'object' AND NOT ` + ofUsers("json_extract(j.value, '$.export_id')") + `))`
+}
+
+// withoutExports is a result without what it lists of the user's exports.
+var withoutExports = `json_replace(result` + othersIn("missing") + othersIn("errors") + `,
+	'$.stuck', json((SELECT json_group_array(j.value) FROM json_each(result, '$.stuck') j
+		WHERE j.type = 'text' AND NOT ` + ofUsers("j.value") + `)))`
+
 const (
 	oneOf    = ` IN (SELECT value FROM json_each(?2))`
 	oneOfIDs = ` IN (SELECT CAST(value AS INTEGER) FROM json_each(?2))`
@@ -52,14 +73,6 @@ var traces = []trace{
 		exportops.TraceMetric, "",
 		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
 		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` AND m.id` + oneOfIDs,
-	},
-	{
-		exportops.TraceEntry, "",
-		`SELECT id FROM exportops_deletions WHERE id > CAST(?2 AS INTEGER)
-			AND (user_id IN (?1, upper(?1)) OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
-		// The user is not asked for: what found the entry may be any of these.
-		`UPDATE exportops_deletions SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
-			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs,
 	},
 	{
 		exportops.TraceRun, "",
@@ -81,8 +94,19 @@ var traces = []trace{
 		`DELETE FROM exportops_unknown_files WHERE state IN ('adopted', 'gone') AND ` + named("key") + ` AND store || char(10) || key` + oneOf,
 	},
 	{
+		exportops.TraceExport, "",
+		`SELECT id FROM exportops_runs WHERE id > ?2 AND ` + namesExport + ` ORDER BY id LIMIT ?3`,
+		`UPDATE exportops_runs SET result = ` + withoutExports + ` WHERE state <> 'running' AND ` + namesExport + ` AND id` + oneOf,
+	},
+	{
+		exportops.TraceHelped, "",
+		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + namesExport + ` ORDER BY run_id LIMIT ?3`,
+		`UPDATE exportops_workers AS w SET result = ` + withoutExports + ` WHERE ` + namesExport + ` AND run_id` + oneOf + `
+			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`,
+	},
+	{
 		exportops.TraceMissing, "",
-		`SELECT export_id FROM exportops_missing_files WHERE export_id > ?2 AND (` + named("key") + ` OR ` + named("file_url") + `)
+		`SELECT f.export_id FROM exportops_missing_files f WHERE export_id > ?2 AND (` + named("key") + ` OR ` + named("file_url") + ` OR ` + ofUsers("f.export_id") + `)
 			ORDER BY export_id LIMIT ?3`,
 		`DELETE FROM exportops_missing_files WHERE ?1 <> '' AND export_id` + oneOf,
 	},
@@ -96,6 +120,15 @@ var traces = []trace{
 		exportops.TraceCall, "",
 		`SELECT key FROM exportops_run_keys WHERE key > ?2 AND ` + named("key") + ` ORDER BY key LIMIT ?3`,
 		`DELETE FROM exportops_run_keys WHERE ?1 <> '' AND key` + oneOf,
+	},
+	// Last, as it tells whose exports other traces are about.
+	{
+		exportops.TraceEntry, "",
+		`SELECT id FROM exportops_deletions WHERE id > CAST(?2 AS INTEGER)
+			AND (user_id IN (?1, upper(?1)) OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
+		// The user is not asked for: what found the entry may be any of these.
+		`UPDATE exportops_deletions SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
+			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs,
 	},
 }
 

@@ -15,6 +15,7 @@ import (
 func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("traces_are_found_and_erased_and_others_stay", func(t *testing.T) { eraseTraces(t, open(t)) })
 	t.Run("a_record_of_a_run_at_work_is_found_and_stays", func(t *testing.T) { keepAtWork(t, open(t)) })
+	t.Run("exports_of_the_user_are_found_and_erased_by_their_ids", func(t *testing.T) { eraseExports(t, open(t)) })
 	t.Run("a_dead_run_that_named_the_user_ends", func(t *testing.T) { endDead(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
