@@ -103,6 +103,9 @@ const (
 	TraceFile    TraceKind = "file"    // a file that a reconciliation found, and no row names
 	TraceMissing TraceKind = "missing" // an export whose file a reconciliation missed
 	TraceHold    TraceKind = "hold"    // a hold that was released
+	TraceText    TraceKind = "text"    // an error that clients reported of others' exports
+	TraceError   TraceKind = "error"   // an hour's count of such errors
+	TraceSilence TraceKind = "silence" // the reason of one
 	TraceCall    TraceKind = "call"    // an Idempotency-Key that somebody chose
 	TraceBeside  TraceKind = "beside"  // a row of a table beside the export logs
 )
@@ -147,8 +150,8 @@ type ErasureStore interface {
 	// was made, so that nobody can say whom it names.
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
-	// entries of the ledger and records of runs stay without what names the user, the
-	// others go. A run among them whose holder is dead ends. What is claimed is left as it
+	// entries of the ledger, records of runs, errors with their counts, and silences stay
+	// without what names the user, the others go. A run among them whose holder is dead ends. What is claimed is left as it
 	// is, and so are files that are still in storage though no row names them, and records
 	// of runs that are at work, which would be written again. It asks progress, where there is one, last in
 	// the transaction.
@@ -222,7 +225,8 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 		r.Entries += n
 	case TraceBeside:
 		r.Restored += n
-	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceCall:
+	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceText, TraceError,
+		TraceSilence, TraceCall:
 		r.Records += n
 	}
 }

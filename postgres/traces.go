@@ -20,6 +20,8 @@ type trace struct {
 	find, zero string
 	// erase takes the user as $1 and the keys, as texts, as $2.
 	erase string
+	// before, where set, comes before erase, and takes the same.
+	before []string
 }
 
 // named says that a text names the user, in whichever case.
@@ -77,39 +79,39 @@ var traces = []trace{
 		exportops.TraceCounter, "",
 		`SELECT u.start::text FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start > $2::text::timestamptz
 			ORDER BY u.start LIMIT $3`, `-infinity`,
-		`DELETE FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start = ANY($2::text[]::timestamptz[])`,
+		`DELETE FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start = ANY($2::text[]::timestamptz[])`, nil,
 	},
 	{
 		exportops.TraceMetric, "",
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
 			ORDER BY m.id LIMIT $3`, `0`,
-		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`,
+		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`, nil,
 	},
 	{
 		exportops.TraceRun, "",
 		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + mayName + `)
 			ORDER BY r.id LIMIT $3`, ``,
 		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
-			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`,
+			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`, nil,
 	},
 	{
 		exportops.TraceWorker, "",
 		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + named("w.result") + ` ORDER BY w.run_id LIMIT $3`, ``,
 		`UPDATE exportops.workers AS w SET result = ` + without("result") + `::json
 			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])
-				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`,
+				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
 	},
 	{
 		exportops.TraceFile, "",
 		`SELECT f.store || chr(10) || f.key FROM exportops.unknown_files f WHERE f.store || chr(10) || f.key > $2::text AND ` + named("f.key") + `
 			ORDER BY f.store || chr(10) || f.key LIMIT $3`, ``,
-		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`,
+		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`, nil,
 	},
 	{
 		exportops.TraceExport, "",
 		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND ` + namesExport("r.result") + ` ORDER BY r.id LIMIT $3`, ``,
 		`UPDATE exportops.runs AS r SET result = ` + withoutExports("r.result") + `
-			WHERE r.state <> 'running' AND ` + namesExport("r.result") + ` AND r.id = ANY($2::text[])`,
+			WHERE r.state <> 'running' AND ` + namesExport("r.result") + ` AND r.id = ANY($2::text[])`, nil,
 	},
 	{
 		exportops.TraceHelped, "",
@@ -117,24 +119,46 @@ var traces = []trace{
 			ORDER BY w.run_id LIMIT $3`, ``,
 		`UPDATE exportops.workers AS w SET result = ` + withoutExports("w.result") + `
 			WHERE ` + namesExport("w.result") + ` AND w.run_id = ANY($2::text[])
-				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`,
+				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
 	},
 	{
 		exportops.TraceMissing, "",
 		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + ` OR ` + ofUsers("f.export_id") + `)
 			ORDER BY f.export_id LIMIT $3`, `00000000-0000-0000-0000-000000000000`,
-		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`,
+		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`, nil,
 	},
 	{
 		exportops.TraceHold, "",
 		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND h.released_at IS NOT NULL AND (h.subject = $1::text::uuid OR ` + named("h.reason") + `)
 			ORDER BY h.id LIMIT $3`, `0`,
-		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`,
+		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`, nil,
 	},
 	{
 		exportops.TraceCall, "",
 		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
-		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`,
+		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`, nil,
+	},
+	{
+		exportops.TraceText, "",
+		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint
+			AND (` + named("m.error_type") + ` OR ` + named("m.error_message") + `) ORDER BY m.id LIMIT $3`, `0`,
+		`UPDATE exportops.export_metrics AS m SET error_type = ` + without("error_type") + `, error_message = ` + without("error_message") + `
+			WHERE m.id = ANY($2::text[]::bigint[])`, nil,
+	},
+	{
+		exportops.TraceError, "",
+		`SELECT c.start::text FROM exportops.rollup_errors c WHERE c.start > $2::text::timestamptz AND ` + named("c.error_type") + `
+			GROUP BY c.start ORDER BY c.start LIMIT $3`, `-infinity`,
+		`DELETE FROM exportops.rollup_errors c WHERE ` + named("c.error_type") + ` AND c.start = ANY($2::text[]::timestamptz[])`,
+		[]string{`INSERT INTO exportops.rollup_errors AS c (start, error_type, exports)
+			SELECT o.start, ` + without("o.error_type") + `, sum(o.exports) FROM exportops.rollup_errors o
+				WHERE ` + named("o.error_type") + ` AND o.start = ANY($2::text[]::timestamptz[]) GROUP BY 1, 2
+			ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`},
+	},
+	{
+		exportops.TraceSilence, "",
+		`SELECT q.id::text FROM exportops.silences q WHERE q.id > $2::text::bigint AND ` + named("q.reason") + ` ORDER BY q.id LIMIT $3`, `0`,
+		`UPDATE exportops.silences AS q SET reason = ` + without("reason") + ` WHERE q.id = ANY($2::text[]::bigint[])`, nil,
 	},
 	// Last, as it tells whose exports other traces are about.
 	{
@@ -144,7 +168,7 @@ var traces = []trace{
 			ORDER BY d.id LIMIT $3`, `0`,
 		// The user is not asked for: what found the entry may be any of these.
 		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
-			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`,
+			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`, nil,
 	},
 }
 
@@ -226,6 +250,11 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 				}
 				if len(keys) == 0 {
 					continue
+				}
+				for _, query := range t.before {
+					if _, err := tx.Exec(ctx, s.sql(query), userID, keys); err != nil {
+						return fmt.Errorf("erase a user's traces: %w", err)
+					}
 				}
 				tag, err := tx.Exec(ctx, s.sql(t.erase), userID, keys)
 				if err != nil {

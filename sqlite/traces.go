@@ -18,6 +18,8 @@ type trace struct {
 	find string
 	// erase takes the user as ?1 and the keys as a JSON array, ?2.
 	erase string
+	// before, where set, comes before erase, and takes the same.
+	before []string
 }
 
 // named says that a text names the user, in whichever case.
@@ -67,59 +69,80 @@ var traces = []trace{
 	{
 		exportops.TraceCounter, "",
 		`SELECT DISTINCT start FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start > ?2 ORDER BY start LIMIT ?3`,
-		`DELETE FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start` + oneOf,
+		`DELETE FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start` + oneOf, nil,
 	},
 	{
 		exportops.TraceMetric, "",
 		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
-		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` AND m.id` + oneOfIDs,
+		`DELETE FROM exportops_export_metrics AS m WHERE m.user_id IN (?1, upper(?1)) AND ` + uncounted + ` AND m.id` + oneOfIDs, nil,
 	},
 	{
 		exportops.TraceRun, "",
 		`SELECT id FROM exportops_runs WHERE id > ?2 AND (` + named("result") + ` OR ` + named("error") + ` OR ` + mayName + `)
 			ORDER BY id LIMIT ?3`,
 		`UPDATE exportops_runs SET result = ` + without("result", "{}") + `, error = ` + without("error", "") + `
-			WHERE state <> 'running' AND id` + oneOf,
+			WHERE state <> 'running' AND id` + oneOf, nil,
 	},
 	{
 		exportops.TraceWorker, "",
 		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + named("result") + ` ORDER BY run_id LIMIT ?3`,
 		`UPDATE exportops_workers AS w SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf + `
-			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`,
+			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
 	},
 	{
 		exportops.TraceFile, "",
 		`SELECT store || char(10) || key FROM exportops_unknown_files WHERE store || char(10) || key > ?2 AND ` + named("key") + `
 			ORDER BY store || char(10) || key LIMIT ?3`,
-		`DELETE FROM exportops_unknown_files WHERE state IN ('adopted', 'gone') AND ` + named("key") + ` AND store || char(10) || key` + oneOf,
+		`DELETE FROM exportops_unknown_files WHERE state IN ('adopted', 'gone') AND ` + named("key") + ` AND store || char(10) || key` + oneOf, nil,
 	},
 	{
 		exportops.TraceExport, "",
 		`SELECT id FROM exportops_runs WHERE id > ?2 AND ` + namesExport + ` ORDER BY id LIMIT ?3`,
-		`UPDATE exportops_runs SET result = ` + withoutExports + ` WHERE state <> 'running' AND ` + namesExport + ` AND id` + oneOf,
+		`UPDATE exportops_runs SET result = ` + withoutExports + ` WHERE state <> 'running' AND ` + namesExport + ` AND id` + oneOf, nil,
 	},
 	{
 		exportops.TraceHelped, "",
 		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + namesExport + ` ORDER BY run_id LIMIT ?3`,
 		`UPDATE exportops_workers AS w SET result = ` + withoutExports + ` WHERE ` + namesExport + ` AND run_id` + oneOf + `
-			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`,
+			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
 	},
 	{
 		exportops.TraceMissing, "",
 		`SELECT f.export_id FROM exportops_missing_files f WHERE export_id > ?2 AND (` + named("key") + ` OR ` + named("file_url") + ` OR ` + ofUsers("f.export_id") + `)
 			ORDER BY export_id LIMIT ?3`,
-		`DELETE FROM exportops_missing_files WHERE ?1 <> '' AND export_id` + oneOf,
+		`DELETE FROM exportops_missing_files WHERE ?1 <> '' AND export_id` + oneOf, nil,
 	},
 	{
 		exportops.TraceHold, "",
 		`SELECT id FROM exportops_holds WHERE id > CAST(?2 AS INTEGER) AND released_at IS NOT NULL AND (subject = ?1 OR ` + named("reason") + `)
 			ORDER BY id LIMIT ?3`,
-		`DELETE FROM exportops_holds WHERE ?1 <> '' AND released_at IS NOT NULL AND id` + oneOfIDs,
+		`DELETE FROM exportops_holds WHERE ?1 <> '' AND released_at IS NOT NULL AND id` + oneOfIDs, nil,
 	},
 	{
 		exportops.TraceCall, "",
 		`SELECT key FROM exportops_run_keys WHERE key > ?2 AND ` + named("key") + ` ORDER BY key LIMIT ?3`,
-		`DELETE FROM exportops_run_keys WHERE ?1 <> '' AND key` + oneOf,
+		`DELETE FROM exportops_run_keys WHERE ?1 <> '' AND key` + oneOf, nil,
+	},
+	{
+		exportops.TraceText, "",
+		`SELECT id FROM exportops_export_metrics WHERE id > CAST(?2 AS INTEGER) AND (` + named("error_type") + ` OR ` + named("error_message") + `)
+			ORDER BY id LIMIT ?3`,
+		`UPDATE exportops_export_metrics SET error_type = ` + without("error_type", exportops.Erased) + `,
+			error_message = ` + without("error_message", exportops.Erased) + ` WHERE id` + oneOfIDs, nil,
+	},
+	{
+		exportops.TraceError, "",
+		`SELECT DISTINCT start FROM exportops_rollup_errors WHERE start > ?2 AND ` + named("error_type") + ` ORDER BY start LIMIT ?3`,
+		`DELETE FROM exportops_rollup_errors WHERE ` + named("error_type") + ` AND start` + oneOf,
+		[]string{`INSERT INTO exportops_rollup_errors (start, error_type, exports)
+			SELECT start, ` + without("error_type", exportops.Erased) + `, sum(exports) FROM exportops_rollup_errors
+				WHERE ` + named("error_type") + ` AND start` + oneOf + ` GROUP BY 1, 2
+			ON CONFLICT DO UPDATE SET exports = exports + excluded.exports`},
+	},
+	{
+		exportops.TraceSilence, "",
+		`SELECT id FROM exportops_silences WHERE id > CAST(?2 AS INTEGER) AND ` + named("reason") + ` ORDER BY id LIMIT ?3`,
+		`UPDATE exportops_silences SET reason = ` + without("reason", exportops.Erased) + ` WHERE id` + oneOfIDs, nil,
 	},
 	// Last, as it tells whose exports other traces are about.
 	{
@@ -128,7 +151,7 @@ var traces = []trace{
 			AND (user_id IN (?1, upper(?1)) OR ` + named("key") + ` OR ` + named("file_url") + ` OR ` + named("error") + `) ORDER BY id LIMIT ?3`,
 		// The user is not asked for: what found the entry may be any of these.
 		`UPDATE exportops_deletions SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
-			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs,
+			WHERE state <> 'claimed' AND ?1 <> '' AND id` + oneOfIDs, nil,
 	},
 }
 
@@ -204,6 +227,11 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 			list, err := jsonList(keys)
 			if err != nil {
 				return err
+			}
+			for _, query := range t.before {
+				if _, err := tx.ExecContext(ctx, s.sql(query), userID, list); err != nil {
+					return fmt.Errorf("erase a user's traces: %w", err)
+				}
 			}
 			res, err := tx.ExecContext(ctx, s.sql(t.erase), userID, list)
 			if err != nil {

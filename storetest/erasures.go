@@ -50,6 +50,14 @@ func left(t testing.TB, f Fixture, user string, from exportops.Time) {
 		write(t, f, r, version, true)
 	}
 	record(t, f, metric(func(m *exportops.Metric) { m.UserID, m.Status = user, exportops.Processing }))
+	record(t, f, metric(func(m *exportops.Metric) {
+		m.Status, m.ErrorType, m.ErrorMessage = exportops.Failed, ptr("quota of "+user), ptr("ask "+strings.ToUpper(user))
+	}))
+	for _, text := range []string{"no " + user, "no " + strings.ToUpper(user), "no " + exportops.Erased} {
+		f.Exec(t, `INSERT INTO exportops_rollup_errors (start, error_type, exports) VALUES (?, ?, 2)`, from.String(), text)
+	}
+	_, err := f.Store.PlaceSilence(t.Context(), exportops.Silence{Reason: user + " tries again", PlacedBy: "p", PlacedAt: noon, Until: after(noon, time.Hour)})
+	must(t, err)
 	entry := func(id, key, reason string) {
 		f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, file_url, row_status, run_id, token,
 			attempts, error, claimed_at, finished_at) VALUES (?, ?, 'expiry', 'failed', 's', 'b', ?, ?, 'completed', 'r', 1, 1, ?, ?, ?)`,
@@ -79,7 +87,7 @@ func left(t testing.TB, f Fixture, user string, from exportops.Time) {
 		VALUES ('s', ?, 1, ?, '', 'gone', ?, ?)`, user+"/unknown", noon.String(), noon.String(), noon.String())
 	f.Exec(t, `INSERT INTO exportops_holds (scope, subject, reason, placed_by, placed_at, released_at) VALUES ('user', ?, 'r', 'p', ?, ?)`,
 		user, noon.String(), noon.String())
-	_, _, _, err := f.Store.BeginRun(t.Context(), exportops.RunRequest{
+	_, _, _, err = f.Store.BeginRun(t.Context(), exportops.RunRequest{
 		Job: exportops.EraseUser, Lane: exportops.NewID(), Params: []byte(`{}`), Trigger: exportops.ByAPI,
 		IdempotencyKey: "erase " + user, Holder: "storetest", Now: noon, Lease: time.Minute,
 	})
@@ -98,6 +106,7 @@ func eraseTraces(t *testing.T, f Fixture) {
 		want := map[exportops.TraceKind]int{
 			exportops.TraceCounter: 3, exportops.TraceMetric: 1, exportops.TraceEntry: 3, exportops.TraceRun: 2, exportops.TraceCall: 1,
 			exportops.TraceMissing: 1, exportops.TraceFile: 1, exportops.TraceHold: 1,
+			exportops.TraceText: 1, exportops.TraceError: 1, exportops.TraceSilence: 1,
 		}
 		for kind, n := range want {
 			if kinds[kind] != n {
@@ -112,8 +121,11 @@ func eraseTraces(t *testing.T, f Fixture) {
 		return json.Marshal(map[string]int64{"erased": n})
 	})
 	must(t, err)
-	if n != int64(len(found)) {
+	if n != int64(len(found))+1 { // one hour had two counts
 		t.Errorf("%d of %d were erased", n, len(found))
+	}
+	if n := f.Count(t, `SELECT exports FROM exportops_rollup_errors WHERE start = ? AND error_type = ?`, noon.String(), "no "+exportops.Erased); n != 6 {
+		t.Errorf("%d errors are counted without whom they named, want 6", n)
 	}
 	r, err := f.Store.Run(t.Context(), c.RunID)
 	must(t, err)
