@@ -80,6 +80,17 @@ func TestAnErasureKnowsTheExportsThatRecordsAreAbout(t *testing.T) {
 	want(t, "results that name another's", w.Count(`SELECT count(*) FROM exportops_runs WHERE result LIKE '%`+id(2)+`%'`), 1)
 }
 
+func TestAnErasureTakesAnIDInCapitals(t *testing.T) {
+	w := missingFile(t, "secret")
+	req := eraseCall
+	req.UserID = strings.ToUpper(person)
+	a, err := w.Runner().Run(t.Context(), req)
+	w.Must(err)
+	if rows := w.Count(`SELECT count(*) FROM export_logs WHERE user_id = ?`, person); a.Result.Erased.Receipt == nil || rows > 0 {
+		t.Errorf("receipt %v, and %d rows are left", a.Result.Erased.Receipt, rows)
+	}
+}
+
 func TestAnErasureWaitsForAReconciliation(t *testing.T) {
 	w := missingFile(t, "secret")
 	_, err := meets(t, w, func() {
