@@ -95,6 +95,7 @@ type TraceKind string
 const (
 	TraceCounter TraceKind = "counter" // an hour's count of the user's exports
 	TraceMetric  TraceKind = "metric"  // of an export that never had a row, nor an end
+	TraceTold    TraceKind = "told"    // a metric that says the user of another's export
 	TraceEntry   TraceKind = "entry"   // of the ledger
 	TraceRun     TraceKind = "run"     // the result or the error of one, or a reconciliation at work, which may yet name anybody
 	TraceWorker  TraceKind = "worker"  // of a run
@@ -151,7 +152,8 @@ type ErasureStore interface {
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
 	// entries of the ledger, records of runs, errors with their counts, and silences stay
-	// without what names the user, the others go. A run among them whose holder is dead ends. What is claimed is left as it
+	// without what names the user, metrics of others' exports become theirs, and the
+	// others go. A run among them whose holder is dead ends. What is claimed is left as it
 	// is, and so are files that are still in storage though no row names them, and records
 	// of runs that are at work, which would be written again. It asks progress, where there is one, last in
 	// the transaction.
@@ -225,7 +227,7 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 		r.Entries += n
 	case TraceBeside:
 		r.Restored += n
-	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceText, TraceError,
+	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceTold, TraceText, TraceError,
 		TraceSilence, TraceCall:
 		r.Records += n
 	}

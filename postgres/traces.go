@@ -39,6 +39,10 @@ func without(column string) string {
 // export.
 const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
 
+// told says of a metric m that it is of the user, and the row of its export of another:
+// it becomes that one's, and so does what counts it, in a sealed hour at once.
+const told = `m.user_id = $1::text::uuid AND EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id AND e.user_id <> $1::text::uuid)`
+
 // ofUsers says of an export id that it is one of the user's exports.
 func ofUsers(export string) string {
 	return `(EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = ` + export + ` AND e.user_id = $1::text::uuid)
@@ -75,6 +79,23 @@ func withoutExports(result string) string {
 const mayName = `(r.state = 'running' AND r.job = '` + string(exportops.Reconcile) + `')`
 
 var traces = []trace{
+	{
+		exportops.TraceTold, "",
+		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND ` + told + ` ORDER BY m.id LIMIT $3`, `0`,
+		`UPDATE exportops.export_metrics AS m SET user_id = (SELECT e.user_id FROM {logs} e WHERE e.export_id = m.export_id LIMIT 1)
+			WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[])`,
+		[]string{
+			`UPDATE exportops.rollup_hours AS h SET version = h.version + 1, clean = h.clean AND h.sealed WHERE h.start IN (
+				SELECT m.counted_hour FROM exportops.export_metrics m WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[]))`,
+			`INSERT INTO exportops.rollup_users AS u (start, user_id, exports)
+				SELECT m.counted_hour, e.user_id, count(*) FROM exportops.export_metrics m
+					JOIN exportops.rollup_hours h ON h.start = m.counted_hour AND h.sealed JOIN {logs} e ON e.export_id = m.export_id
+				WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[]) GROUP BY 1, 2
+				ON CONFLICT (start, user_id) DO UPDATE SET exports = u.exports + excluded.exports`,
+			`DELETE FROM exportops.rollup_days d WHERE d.start IN (SELECT date_trunc('day', m.counted_hour, 'UTC')
+				FROM exportops.export_metrics m WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[]))`,
+		},
+	},
 	{
 		exportops.TraceCounter, "",
 		`SELECT u.start::text FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start > $2::text::timestamptz

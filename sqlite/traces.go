@@ -39,6 +39,10 @@ const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e
 // it has read for a while before its record says so.
 const mayName = `(state = 'running' AND job = '` + string(exportops.Reconcile) + `')`
 
+// told says of a metric m that it is of the user, and the row of its export of another:
+// it becomes that one's, and so does what counts it, in a sealed hour at once.
+const told = `lower(m.user_id) = ?1 AND EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id AND lower(e.user_id) <> ?1)`
+
 // ofUsers says of an export id that it is one of the user's exports.
 func ofUsers(export string) string {
 	return `(EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = ` + export + ` AND lower(e.user_id) = ?1)
@@ -66,6 +70,23 @@ const (
 )
 
 var traces = []trace{
+	{
+		exportops.TraceTold, "",
+		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND ` + told + ` ORDER BY m.id LIMIT ?3`,
+		`UPDATE exportops_export_metrics AS m SET user_id = (SELECT lower(e.user_id) FROM {logs} e WHERE e.export_id = m.export_id)
+			WHERE ` + told + ` AND m.id` + oneOfIDs,
+		[]string{
+			`INSERT INTO exportops_rollup_users (start, user_id, exports)
+				SELECT m.counted_hour, lower(e.user_id), count(*) FROM exportops_export_metrics m
+					JOIN exportops_rollup_hours h ON h.start = m.counted_hour AND h.sealed = 1 JOIN {logs} e ON e.export_id = m.export_id
+				WHERE ` + told + ` AND m.id` + oneOfIDs + ` GROUP BY 1, 2
+				ON CONFLICT DO UPDATE SET exports = exports + excluded.exports`,
+			`UPDATE exportops_rollup_hours SET version = version + 1, clean = min(clean, sealed) WHERE start IN (
+				SELECT m.counted_hour FROM exportops_export_metrics m WHERE ` + told + ` AND m.id` + oneOfIDs + `)`,
+			`DELETE FROM exportops_rollup_days WHERE start IN (SELECT substr(m.counted_hour, 1, 10) || 'T00:00:00.000Z'
+				FROM exportops_export_metrics m WHERE ` + told + ` AND m.id` + oneOfIDs + `)`,
+		},
+	},
 	{
 		exportops.TraceCounter, "",
 		`SELECT DISTINCT start FROM exportops_rollup_users WHERE user_id IN (?1, upper(?1)) AND start > ?2 ORDER BY start LIMIT ?3`,

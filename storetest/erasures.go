@@ -17,6 +17,7 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("a_record_of_a_run_at_work_is_found_and_stays", func(t *testing.T) { keepAtWork(t, open(t)) })
 	t.Run("exports_of_the_user_are_found_and_erased_by_their_ids", func(t *testing.T) { eraseExports(t, open(t)) })
 	t.Run("a_dead_run_that_named_the_user_ends", func(t *testing.T) { endDead(t, open(t)) })
+	t.Run("a_metric_of_anothers_export_becomes_theirs", func(t *testing.T) { eraseTold(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
@@ -241,5 +242,36 @@ func fencedErasure(t *testing.T, f Fixture) {
 	}
 	if again := allTraces(t, f, user, 100); len(again) != len(found) {
 		t.Errorf("%d of %d are left", len(again), len(found))
+	}
+}
+
+func eraseTold(t *testing.T, f Fixture) {
+	for what, sealed := range map[string]bool{"in_an_hour_that_is_computed_again": false, "in_a_sealed_hour": true} {
+		user, row := exportops.NewID(), Row{}.Complete(noon)
+		f.Insert(t, row)
+		record(t, f, metric(func(m *exportops.Metric) { m.ExportID, m.UserID, m.Timestamp = row.ExportID, user, noon }))
+		write(t, f, exportops.Rollup{Start: noon, Users: []exportops.UserCount{{UserID: user, Count: 1}}}, stateOf(t, f, noon).Version, true)
+		if sealed {
+			f.Exec(t, `UPDATE exportops_rollup_hours SET sealed = (1 = 1) WHERE start = ?`, noon.String())
+		}
+		found := allTraces(t, f, user, 100)
+		if len(found) != 2 || found[0].Kind != exportops.TraceTold || found[1].Kind != exportops.TraceCounter {
+			t.Fatalf("%s: found %v", what, found)
+		}
+		_, err := f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), user, found[:1], nil)
+		must(t, err)
+		_, err = f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), user, found[1:], nil)
+		must(t, err)
+		left, err := f.Store.UserLeft(t.Context(), user)
+		must(t, err)
+		theirs := f.Count(t, `SELECT count(*) FROM exportops_export_metrics WHERE user_id = ?`, row.UserID)
+		if again := allTraces(t, f, user, 100); left != 0 || len(again) != 0 || theirs != 1 {
+			t.Errorf("%s: %d are left, and %v; the other has %d metrics", what, left, again, theirs)
+		}
+		counted := f.Count(t, `SELECT count(*) FROM exportops_rollup_users WHERE user_id = ?`, row.UserID)
+		if state := stateOf(t, f, noon); state.Clean != sealed || (counted == 1) != sealed {
+			t.Errorf("%s: the hour is %+v, and counts the other %d times", what, state, counted)
+		}
+		f.Exec(t, `UPDATE exportops_rollup_hours SET sealed = (1 = 0)`)
 	}
 }
