@@ -95,12 +95,18 @@ type TraceKind string
 const (
 	TraceCounter TraceKind = "counter" // an hour's count of the user's exports
 	TraceMetric  TraceKind = "metric"  // of an export that never had a row, nor an end
+	TraceTold    TraceKind = "told"    // a metric that says the user of another's export
 	TraceEntry   TraceKind = "entry"   // of the ledger
 	TraceRun     TraceKind = "run"     // the result or the error of one, or a reconciliation at work, which may yet name anybody
 	TraceWorker  TraceKind = "worker"  // of a run
+	TraceExport  TraceKind = "export"  // one of the user's exports in the result of a run
+	TraceHelped  TraceKind = "helped"  // likewise, in that of a worker
 	TraceFile    TraceKind = "file"    // a file that a reconciliation found, and no row names
 	TraceMissing TraceKind = "missing" // an export whose file a reconciliation missed
 	TraceHold    TraceKind = "hold"    // a hold that was released
+	TraceText    TraceKind = "text"    // an error that clients reported of others' exports
+	TraceError   TraceKind = "error"   // an hour's count of such errors
+	TraceSilence TraceKind = "silence" // the reason of one
 	TraceCall    TraceKind = "call"    // an Idempotency-Key that somebody chose
 	TraceBeside  TraceKind = "beside"  // a row of a table beside the export logs
 )
@@ -113,7 +119,13 @@ type Trace struct {
 }
 
 // OfRun reports whether the trace is in the record of a run, which its Key names.
-func (t Trace) OfRun() bool { return t.Kind == TraceRun || t.Kind == TraceWorker }
+func (t Trace) OfRun() bool {
+	switch t.Kind {
+	case TraceRun, TraceWorker, TraceExport, TraceHelped:
+		return true
+	}
+	return false
+}
 
 // RunsOf returns the runs that traces are in the records of.
 func RunsOf(traces []Trace) []string {
@@ -132,13 +144,15 @@ type TraceProgress func(n int64) (json.RawMessage, error)
 // ErasureStore erases what is left of a user when files, rows and metrics are
 // gone.
 type ErasureStore interface {
-	// Traces reads the places that name a user, in pages, each once: the cursor is
-	// "" at first and after the last. Entries of the ledger that are claimed still
+	// Traces reads the places that name a user, or an export that a row or an entry of
+	// the ledger says is the user's, in pages, each once: the cursor is "" at first and
+	// after the last. Those that tell whose an export is come after the others. Entries of the ledger that are claimed still
 	// are among them. KindConflict says that a table beside the export logs is not as it
 	// was made, so that nobody can say whom it names.
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
-	// entries of the ledger and records of runs stay without what names the user, the
+	// entries of the ledger, records of runs, errors with their counts, and silences stay
+	// without what names the user, metrics of others' exports become theirs, and the
 	// others go. A run among them whose holder is dead ends. What is claimed is left as it
 	// is, and so are files that are still in storage though no row names them, and records
 	// of runs that are at work, which would be written again. It asks progress, where there is one, last in
@@ -213,7 +227,8 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 		r.Entries += n
 	case TraceBeside:
 		r.Restored += n
-	case TraceRun, TraceWorker, TraceFile, TraceMissing, TraceHold, TraceCall:
+	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceTold, TraceText, TraceError,
+		TraceSilence, TraceCall:
 		r.Records += n
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/exportops/exportops"
 )
@@ -20,6 +21,9 @@ const tracesAtOnce = 500
 func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, res *exportops.ErasureResult) error {
 	if res.Errors == nil {
 		res.Errors = []exportops.LogError{}
+	}
+	if _, done, err := c.eraseTraces(ctx, w, sel.UserID, res, exportops.Trace.OfRun); err != nil || !done {
+		return err // while there are rows which say whose exports they are about
 	}
 	part := w
 	part.as = func(p any) any {
@@ -96,14 +100,16 @@ func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *e
 		if err != nil {
 			return found, false, err
 		}
-		byKind := map[exportops.TraceKind][]exportops.Trace{}
-		for _, t := range page {
-			if in(t) {
-				byKind[t.Kind] = append(byKind[t.Kind], t)
-				found++
+		page = slices.DeleteFunc(page, func(t exportops.Trace) bool { return !in(t) })
+		found += len(page)
+		for len(page) > 0 { // kind by kind, in their order
+			kind := page[0].Kind
+			n := slices.IndexFunc(page, func(t exportops.Trace) bool { return t.Kind != kind })
+			if n < 0 {
+				n = len(page)
 			}
-		}
-		for kind, traces := range byKind {
+			traces := page[:n]
+			page = page[n:]
 			counted := *res
 			cp, err := c.checkpoint(w, counted)
 			if err != nil {

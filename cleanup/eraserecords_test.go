@@ -71,24 +71,44 @@ func wantReceipt(t testing.TB, w *testworld.World, texts ...string) {
 	}
 }
 
+func TestAnErasureKnowsTheExportsThatRecordsAreAbout(t *testing.T) {
+	w := missingFile(t, "secret")
+	w.Insert(row{ExportID: id(4), UserID: person, Status: exportops.Processing, Timestamp: w.Ago(10 * day), Expires: never})
+	reconcile(t, w)
+	wantReceipt(t, w, person, id(1), "secret", id(4))
+	wantList(t, "missing", missing(w), id(2))
+	want(t, "results that name another's", w.Count(`SELECT count(*) FROM exportops_runs WHERE result LIKE '%`+id(2)+`%'`), 1)
+}
+
+func TestAnErasureTakesAnIDInCapitals(t *testing.T) {
+	w := missingFile(t, "secret")
+	req := eraseCall
+	req.UserID = strings.ToUpper(person)
+	a, err := w.Runner().Run(t.Context(), req)
+	w.Must(err)
+	if rows := w.Count(`SELECT count(*) FROM export_logs WHERE user_id = ?`, person); a.Result.Erased.Receipt == nil || rows > 0 {
+		t.Errorf("receipt %v, and %d rows are left", a.Result.Erased.Receipt, rows)
+	}
+}
+
 func TestAnErasureWaitsForAReconciliation(t *testing.T) {
-	w := missingFile(t, person+"/secret")
+	w := missingFile(t, "secret")
 	_, err := meets(t, w, func() {
 		a, err := w.Runner().Run(t.Context(), eraseCall)
 		w.Must(err)
-		if a.Result.Erased.Receipt != nil || !strings.Contains(a.Failure, "1 of runs that are at work") {
+		if a.Result.Erased.Receipt != nil || !strings.Contains(a.Failure, "of runs that are at work") {
 			t.Errorf("receipt %v, %q", a.Result.Erased.Receipt, a.Failure)
 		}
 		want(t, "rows", w.Count(`SELECT count(*) FROM export_logs`), 2)
 	})
 	w.Must(err)
-	wantReceipt(t, w, person)
+	wantReceipt(t, w, person, id(1), "secret")
 }
 
 func TestAnErasureIsNotHeldUpByADeadReconciliation(t *testing.T) {
-	w := missingFile(t, person+"/secret")
+	w := missingFile(t, "secret")
 	_, err := meets(t, w, func() { panic(errCrash) })
 	w.Must(err)
 	w.Clock.Advance(time.Minute)
-	wantReceipt(t, w, person)
+	wantReceipt(t, w, person, id(1), "secret")
 }

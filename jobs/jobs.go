@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -95,6 +96,7 @@ func (r *Runner) Run(ctx context.Context, req Request) (Answer, error) {
 	if err := req.Validate(); err != nil {
 		return Answer{}, err
 	}
+	req.UserID = strings.ToLower(req.UserID) // from here on it is as every store has it
 	if err := r.checkArchives(req); err != nil {
 		return Answer{}, err
 	}

@@ -240,6 +240,9 @@ func (d *logDeletion) delete(ctx context.Context) error {
 	if left != 0 {
 		return d.unpassed(fmt.Sprintf("of %d rows that were deleted %d are still there", len(ids), left))
 	}
+	if err := forgetMissing(ctx, d.tx, known(exports)); err != nil {
+		return err
+	}
 	return deleteMetrics(ctx, d.tx, known(exports))
 }
 

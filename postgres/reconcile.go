@@ -210,10 +210,16 @@ func (s *Store) RecordMissing(ctx context.Context, c exportops.Checkpoint, files
 
 // ForgetMissing implements exportops.ReconcileStore.
 func (s *Store) ForgetMissing(ctx context.Context, c exportops.Checkpoint, exportIDs []string) error {
-	return s.fenced(ctx, c, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM exportops.missing_files WHERE export_id = ANY($1::uuid[])`, known(exportIDs))
-		return err
+	return s.again(ctx, func() error {
+		return s.fenced(ctx, c, func(tx pgx.Tx) error { return forgetMissing(ctx, tx, known(exportIDs)) })
 	})
+}
+
+func forgetMissing(ctx context.Context, tx pgx.Tx, exportIDs []string) error {
+	if _, err := tx.Exec(ctx, `DELETE FROM exportops.missing_files WHERE export_id = ANY($1::uuid[])`, exportIDs); err != nil {
+		return fmt.Errorf("delete records of missing files: %w", err)
+	}
+	return nil
 }
 
 // FailStuck implements exportops.ReconcileStore. Rows are locked first and in one

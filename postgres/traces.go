@@ -20,6 +20,8 @@ type trace struct {
 	find, zero string
 	// erase takes the user as $1 and the keys, as texts, as $2.
 	erase string
+	// before, where set, comes before erase, and takes the same.
+	before []string
 }
 
 // named says that a text names the user, in whichever case.
@@ -37,23 +39,149 @@ func without(column string) string {
 // export.
 const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
 
+// told says of a metric m that it is of the user, and the row of its export of another:
+// it becomes that one's, and so does what counts it, in a sealed hour at once.
+const told = `m.user_id = $1::text::uuid AND EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id AND e.user_id <> $1::text::uuid)`
+
+// ofUsers says of an export id that it is one of the user's exports.
+func ofUsers(export string) string {
+	return `(EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = ` + export + ` AND e.user_id = $1::text::uuid)
+		OR EXISTS (SELECT 1 FROM exportops.deletions d WHERE d.export_id = ` + export + ` AND d.user_id = $1::text::uuid))`
+}
+
+// parsed is a result that can be looked into: jsonb has no NUL.
+func parsed(result string) string {
+	return `CASE WHEN position('\u0000' in ` + result + `::text) = 0 THEN ` + result + `::jsonb END`
+}
+
+// listed is the export that an element x of a list is about, null for none.
+const listed = `CASE WHEN coalesce(x ->> 'export_id', x #>> '{}') ~ '^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$'
+	THEN coalesce(x ->> 'export_id', x #>> '{}')::uuid END`
+
+// namesExport says of a result that it names an export of the user's.
+func namesExport(result string) string {
+	return `EXISTS (SELECT 1 FROM jsonb_path_query(` + parsed(result) + `, '$.*[*]') x WHERE ` + ofUsers(listed) + `)`
+}
+
+// withoutExports is a result without what it lists of the user's exports.
+func withoutExports(result string) string {
+	without := parsed(result)
+	for _, list := range []string{"missing", "errors", "stuck"} {
+		without = `jsonb_set(` + without + `, '{` + list + `}', coalesce((SELECT jsonb_agg(x)
+			FROM jsonb_path_query(` + parsed(result) + `, '$.` + list + `[*]') x
+			WHERE jsonb_typeof(x) <> 'null' AND NOT ` + ofUsers(listed) + `), '[]'), false)`
+	}
+	return without + `::json`
+}
+
 // mayName says of a run r that it may come to name anybody: a reconciliation keeps
 // what it has read for a while before its record says so.
 const mayName = `(r.state = 'running' AND r.job = '` + string(exportops.Reconcile) + `')`
 
 var traces = []trace{
 	{
+		exportops.TraceTold, "",
+		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND ` + told + ` ORDER BY m.id LIMIT $3`, `0`,
+		`UPDATE exportops.export_metrics AS m SET user_id = (SELECT e.user_id FROM {logs} e WHERE e.export_id = m.export_id LIMIT 1)
+			WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[])`,
+		[]string{
+			`UPDATE exportops.rollup_hours AS h SET version = h.version + 1, clean = h.clean AND h.sealed WHERE h.start IN (
+				SELECT m.counted_hour FROM exportops.export_metrics m WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[]))`,
+			`INSERT INTO exportops.rollup_users AS u (start, user_id, exports)
+				SELECT m.counted_hour, e.user_id, count(*) FROM exportops.export_metrics m
+					JOIN exportops.rollup_hours h ON h.start = m.counted_hour AND h.sealed JOIN {logs} e ON e.export_id = m.export_id
+				WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[]) GROUP BY 1, 2
+				ON CONFLICT (start, user_id) DO UPDATE SET exports = u.exports + excluded.exports`,
+			`DELETE FROM exportops.rollup_days d WHERE d.start IN (SELECT date_trunc('day', m.counted_hour, 'UTC')
+				FROM exportops.export_metrics m WHERE ` + told + ` AND m.id = ANY($2::text[]::bigint[]))`,
+		},
+	},
+	{
 		exportops.TraceCounter, "",
 		`SELECT u.start::text FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start > $2::text::timestamptz
 			ORDER BY u.start LIMIT $3`, `-infinity`,
-		`DELETE FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start = ANY($2::text[]::timestamptz[])`,
+		`DELETE FROM exportops.rollup_users u WHERE u.user_id = $1::text::uuid AND u.start = ANY($2::text[]::timestamptz[])`, nil,
 	},
 	{
 		exportops.TraceMetric, "",
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
 			ORDER BY m.id LIMIT $3`, `0`,
-		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`,
+		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`, nil,
 	},
+	{
+		exportops.TraceRun, "",
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + mayName + `)
+			ORDER BY r.id LIMIT $3`, ``,
+		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
+			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`, nil,
+	},
+	{
+		exportops.TraceWorker, "",
+		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + named("w.result") + ` ORDER BY w.run_id LIMIT $3`, ``,
+		`UPDATE exportops.workers AS w SET result = ` + without("result") + `::json
+			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])
+				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
+	},
+	{
+		exportops.TraceFile, "",
+		`SELECT f.store || chr(10) || f.key FROM exportops.unknown_files f WHERE f.store || chr(10) || f.key > $2::text AND ` + named("f.key") + `
+			ORDER BY f.store || chr(10) || f.key LIMIT $3`, ``,
+		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`, nil,
+	},
+	{
+		exportops.TraceExport, "",
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND ` + namesExport("r.result") + ` ORDER BY r.id LIMIT $3`, ``,
+		`UPDATE exportops.runs AS r SET result = ` + withoutExports("r.result") + `
+			WHERE r.state <> 'running' AND ` + namesExport("r.result") + ` AND r.id = ANY($2::text[])`, nil,
+	},
+	{
+		exportops.TraceHelped, "",
+		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + namesExport("w.result") + `
+			ORDER BY w.run_id LIMIT $3`, ``,
+		`UPDATE exportops.workers AS w SET result = ` + withoutExports("w.result") + `
+			WHERE ` + namesExport("w.result") + ` AND w.run_id = ANY($2::text[])
+				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
+	},
+	{
+		exportops.TraceMissing, "",
+		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + ` OR ` + ofUsers("f.export_id") + `)
+			ORDER BY f.export_id LIMIT $3`, `00000000-0000-0000-0000-000000000000`,
+		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`, nil,
+	},
+	{
+		exportops.TraceHold, "",
+		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND h.released_at IS NOT NULL AND (h.subject = $1::text::uuid OR ` + named("h.reason") + `)
+			ORDER BY h.id LIMIT $3`, `0`,
+		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`, nil,
+	},
+	{
+		exportops.TraceCall, "",
+		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
+		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`, nil,
+	},
+	{
+		exportops.TraceText, "",
+		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint
+			AND (` + named("m.error_type") + ` OR ` + named("m.error_message") + `) ORDER BY m.id LIMIT $3`, `0`,
+		`UPDATE exportops.export_metrics AS m SET error_type = ` + without("error_type") + `, error_message = ` + without("error_message") + `
+			WHERE m.id = ANY($2::text[]::bigint[])`, nil,
+	},
+	{
+		exportops.TraceError, "",
+		`SELECT c.start::text FROM exportops.rollup_errors c WHERE c.start > $2::text::timestamptz AND ` + named("c.error_type") + `
+			GROUP BY c.start ORDER BY c.start LIMIT $3`, `-infinity`,
+		`DELETE FROM exportops.rollup_errors c WHERE ` + named("c.error_type") + ` AND c.start = ANY($2::text[]::timestamptz[])`,
+		[]string{`INSERT INTO exportops.rollup_errors AS c (start, error_type, exports)
+			SELECT o.start, ` + without("o.error_type") + `, sum(o.exports) FROM exportops.rollup_errors o
+				WHERE ` + named("o.error_type") + ` AND o.start = ANY($2::text[]::timestamptz[]) GROUP BY 1, 2
+			ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`},
+	},
+	{
+		exportops.TraceSilence, "",
+		`SELECT q.id::text FROM exportops.silences q WHERE q.id > $2::text::bigint AND ` + named("q.reason") + ` ORDER BY q.id LIMIT $3`, `0`,
+		`UPDATE exportops.silences AS q SET reason = ` + without("reason") + ` WHERE q.id = ANY($2::text[]::bigint[])`, nil,
+	},
+	// Last, as it tells whose exports other traces are about.
 	{
 		exportops.TraceEntry, "",
 		`SELECT d.id::text FROM exportops.deletions d WHERE d.id > $2::text::bigint
@@ -61,44 +189,7 @@ var traces = []trace{
 			ORDER BY d.id LIMIT $3`, `0`,
 		// The user is not asked for: what found the entry may be any of these.
 		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
-			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`,
-	},
-	{
-		exportops.TraceRun, "",
-		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + mayName + `)
-			ORDER BY r.id LIMIT $3`, ``,
-		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
-			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`,
-	},
-	{
-		exportops.TraceWorker, "",
-		`SELECT DISTINCT w.run_id FROM exportops.workers w WHERE w.run_id > $2::text AND ` + named("w.result") + ` ORDER BY w.run_id LIMIT $3`, ``,
-		`UPDATE exportops.workers AS w SET result = ` + without("result") + `::json
-			WHERE ` + named("w.result") + ` AND w.run_id = ANY($2::text[])
-				AND NOT EXISTS (SELECT 1 FROM exportops.runs r WHERE r.id = w.run_id AND r.state = 'running')`,
-	},
-	{
-		exportops.TraceFile, "",
-		`SELECT f.store || chr(10) || f.key FROM exportops.unknown_files f WHERE f.store || chr(10) || f.key > $2::text AND ` + named("f.key") + `
-			ORDER BY f.store || chr(10) || f.key LIMIT $3`, ``,
-		`DELETE FROM exportops.unknown_files f WHERE f.state IN ('adopted', 'gone') AND ` + named("f.key") + ` AND f.store || chr(10) || f.key = ANY($2::text[])`,
-	},
-	{
-		exportops.TraceMissing, "",
-		`SELECT f.export_id::text FROM exportops.missing_files f WHERE f.export_id > $2::text::uuid AND (` + named("f.key") + ` OR ` + named("f.file_url") + `)
-			ORDER BY f.export_id LIMIT $3`, `00000000-0000-0000-0000-000000000000`,
-		`DELETE FROM exportops.missing_files f WHERE $1::text <> '' AND f.export_id = ANY($2::text[]::uuid[])`,
-	},
-	{
-		exportops.TraceHold, "",
-		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND h.released_at IS NOT NULL AND (h.subject = $1::text::uuid OR ` + named("h.reason") + `)
-			ORDER BY h.id LIMIT $3`, `0`,
-		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`,
-	},
-	{
-		exportops.TraceCall, "",
-		`SELECT k.key FROM exportops.run_keys k WHERE k.key > $2::text AND ` + named("k.key") + ` ORDER BY k.key LIMIT $3`, ``,
-		`DELETE FROM exportops.run_keys k WHERE $1::text <> '' AND k.key = ANY($2::text[])`,
+			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`, nil,
 	},
 }
 
@@ -180,6 +271,11 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 				}
 				if len(keys) == 0 {
 					continue
+				}
+				for _, query := range t.before {
+					if _, err := tx.Exec(ctx, s.sql(query), userID, keys); err != nil {
+						return fmt.Errorf("erase a user's traces: %w", err)
+					}
 				}
 				tag, err := tx.Exec(ctx, s.sql(t.erase), userID, keys)
 				if err != nil {

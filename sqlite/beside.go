@@ -180,7 +180,7 @@ func besideTraces(ctx context.Context, q queryer) (all []trace, err error) {
 		all = append(all, trace{
 			exportops.TraceBeside, t.Name,
 			`SELECT r.rowid FROM "` + t.Name + `" r WHERE r.rowid > CAST(?2 AS INTEGER) AND lower(r.user_id) = ?1 ORDER BY r.rowid LIMIT ?3`,
-			`DELETE FROM "` + t.Name + `" AS r WHERE lower(r.user_id) = ?1 AND r.rowid` + oneOfIDs,
+			`DELETE FROM "` + t.Name + `" AS r WHERE lower(r.user_id) = ?1 AND r.rowid` + oneOfIDs, nil,
 		})
 	}
 	return all, nil

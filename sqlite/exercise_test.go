@@ -228,7 +228,8 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	name("EraseTraces")
 	for _, kind := range []exportops.TraceKind{
 		exportops.TraceCounter, exportops.TraceMetric, exportops.TraceEntry, exportops.TraceRun, exportops.TraceWorker, exportops.TraceCall,
-		exportops.TraceFile, exportops.TraceMissing, exportops.TraceHold,
+		exportops.TraceFile, exportops.TraceMissing, exportops.TraceHold, exportops.TraceExport, exportops.TraceHelped,
+		exportops.TraceTold, exportops.TraceText, exportops.TraceError, exportops.TraceSilence,
 	} {
 		found = append(found, exportops.Trace{Kind: kind, Key: traceKeys[kind]})
 	}

@@ -203,6 +203,9 @@ func (s *Store) deleteRows(ctx context.Context, tx *sql.Tx, going []exportops.Lo
 	if err := execList(ctx, tx, s.sql(`DELETE FROM {logs} WHERE {row} IN (SELECT value FROM json_each(?))`), places); err != nil {
 		return fmt.Errorf("delete log rows: %w", err)
 	}
+	if err := forgetMissing(ctx, tx, exports); err != nil {
+		return err
+	}
 	return deleteMetrics(ctx, tx, exports)
 }
 

@@ -193,14 +193,15 @@ func (s *Store) RecordMissing(ctx context.Context, c exportops.Checkpoint, files
 
 // ForgetMissing implements exportops.ReconcileStore.
 func (s *Store) ForgetMissing(ctx context.Context, c exportops.Checkpoint, exportIDs []string) error {
-	list, err := jsonList(exportIDs)
+	return s.fenced(ctx, c, func(tx *sql.Tx) error { return forgetMissing(ctx, tx, exportIDs) })
+}
+
+func forgetMissing(ctx context.Context, tx *sql.Tx, exportIDs []string) error {
+	err := execList(ctx, tx, `DELETE FROM exportops_missing_files WHERE export_id IN (SELECT value FROM json_each(?))`, exportIDs)
 	if err != nil {
-		return err
+		return fmt.Errorf("delete records of missing files: %w", err)
 	}
-	return s.fenced(ctx, c, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM exportops_missing_files WHERE export_id IN (SELECT value FROM json_each(?))`, list)
-		return err
-	})
+	return nil
 }
 
 // FailStuck implements exportops.ReconcileStore.

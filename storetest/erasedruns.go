@@ -65,3 +65,47 @@ func endDead(t *testing.T, f Fixture) {
 		}
 	}
 }
+
+func eraseExports(t *testing.T, f Fixture) {
+	gone, there, other := Row{}.Complete(noon), Row{}.Complete(noon), Row{}.Complete(noon)
+	gone.UserID = there.UserID
+	f.Insert(t, there, other)
+	f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, row_status, run_id, token, attempts,
+		claimed_at) VALUES (?, ?, 'expiry', 'deleted', 's', 'b', 'k', 'completed', 'r', 1, 1, ?)`, gone.ExportID, gone.UserID, noon.String())
+	run := beginRun(t, f, exportops.Reconcile)
+	var missing []exportops.MissingFile
+	var res exportops.ReconcileResult
+	for _, id := range []string{gone.ExportID, there.ExportID, other.ExportID} {
+		m := exportops.MissingFile{ExportID: id, Store: "s", Key: "file of " + id, FirstSeen: noon, LastSeen: noon}
+		missing, res.Stuck = append(missing, m), append(res.Stuck, id)
+		res.Errors = append(res.Errors, exportops.ExportError{ExportID: id, Error: "no"})
+	}
+	must(t, f.Store.RecordMissing(t.Context(), run, missing))
+	res.Missing = missing
+	var err error
+	run.Progress, err = json.Marshal(res)
+	must(t, err)
+	_, err = f.Store.FinishRun(t.Context(), run, exportops.RunDone, "")
+	must(t, err)
+	for next := exportops.Cursor(""); ; { // one by one
+		c := heldRun(t, f, noon)
+		page, after, err := f.Store.Traces(t.Context(), there.UserID, next, 1)
+		must(t, err)
+		_, err = f.Store.EraseTraces(t.Context(), c, there.UserID, page, nil)
+		must(t, err)
+		if next = after; next == "" {
+			break
+		}
+	}
+	if again := allTraces(t, f, there.UserID, 100); len(again) != 0 {
+		t.Errorf("there still are %v", again)
+	}
+	left, err := f.Store.MissingFiles(t.Context(), exportops.MissingFilter{})
+	must(t, err)
+	var now exportops.ReconcileResult
+	must(t, json.Unmarshal(runOf(t, f, run.RunID).Result, &now))
+	if len(left) != 1 || left[0].ExportID != other.ExportID || len(now.Missing) != 1 || len(now.Errors) != 1 || len(now.Stuck) != 1 ||
+		now.Stuck[0] != other.ExportID {
+		t.Errorf("what is left is %+v and %+v, want what is another's", left, now)
+	}
+}

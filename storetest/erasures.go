@@ -15,10 +15,12 @@ import (
 func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("traces_are_found_and_erased_and_others_stay", func(t *testing.T) { eraseTraces(t, open(t)) })
 	t.Run("a_record_of_a_run_at_work_is_found_and_stays", func(t *testing.T) { keepAtWork(t, open(t)) })
+	t.Run("exports_of_the_user_are_found_and_erased_by_their_ids", func(t *testing.T) { eraseExports(t, open(t)) })
 	t.Run("a_dead_run_that_named_the_user_ends", func(t *testing.T) { endDead(t, open(t)) })
 	for how, spell := range spellings {
 		t.Run("a_user_is_found_in_"+how, func(t *testing.T) { foundAs(t, open(t), spell) })
 	}
+	t.Run("a_metric_of_anothers_export_becomes_theirs", func(t *testing.T) { eraseTold(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
@@ -52,6 +54,14 @@ func left(t testing.TB, f Fixture, user string, from exportops.Time) {
 		write(t, f, r, version, true)
 	}
 	record(t, f, metric(func(m *exportops.Metric) { m.UserID, m.Status = user, exportops.Processing }))
+	record(t, f, metric(func(m *exportops.Metric) {
+		m.Status, m.ErrorType, m.ErrorMessage = exportops.Failed, ptr("quota of "+user), ptr("ask "+strings.ToUpper(user))
+	}))
+	for _, text := range []string{"no " + user, "no " + strings.ToUpper(user), "no " + exportops.Erased} {
+		f.Exec(t, `INSERT INTO exportops_rollup_errors (start, error_type, exports) VALUES (?, ?, 2)`, from.String(), text)
+	}
+	_, err := f.Store.PlaceSilence(t.Context(), exportops.Silence{Reason: user + " tries again", PlacedBy: "p", PlacedAt: noon, Until: after(noon, time.Hour)})
+	must(t, err)
 	entry := func(id, key, reason string) {
 		f.Exec(t, `INSERT INTO exportops_deletions (export_id, user_id, mode, state, store, bucket, key, file_url, row_status, run_id, token,
 			attempts, error, claimed_at, finished_at) VALUES (?, ?, 'expiry', 'failed', 's', 'b', ?, ?, 'completed', 'r', 1, 1, ?, ?, ?)`,
@@ -81,7 +91,7 @@ func left(t testing.TB, f Fixture, user string, from exportops.Time) {
 		VALUES ('s', ?, 1, ?, '', 'gone', ?, ?)`, user+"/unknown", noon.String(), noon.String(), noon.String())
 	f.Exec(t, `INSERT INTO exportops_holds (scope, subject, reason, placed_by, placed_at, released_at) VALUES ('user', ?, 'r', 'p', ?, ?)`,
 		user, noon.String(), noon.String())
-	_, _, _, err := f.Store.BeginRun(t.Context(), exportops.RunRequest{
+	_, _, _, err = f.Store.BeginRun(t.Context(), exportops.RunRequest{
 		Job: exportops.EraseUser, Lane: exportops.NewID(), Params: []byte(`{}`), Trigger: exportops.ByAPI,
 		IdempotencyKey: "erase " + user, Holder: "storetest", Now: noon, Lease: time.Minute,
 	})
@@ -100,6 +110,7 @@ func eraseTraces(t *testing.T, f Fixture) {
 		want := map[exportops.TraceKind]int{
 			exportops.TraceCounter: 3, exportops.TraceMetric: 1, exportops.TraceEntry: 3, exportops.TraceRun: 2, exportops.TraceCall: 1,
 			exportops.TraceMissing: 1, exportops.TraceFile: 1, exportops.TraceHold: 1,
+			exportops.TraceText: 1, exportops.TraceError: 1, exportops.TraceSilence: 1,
 		}
 		for kind, n := range want {
 			if kinds[kind] != n {
@@ -114,8 +125,11 @@ func eraseTraces(t *testing.T, f Fixture) {
 		return json.Marshal(map[string]int64{"erased": n})
 	})
 	must(t, err)
-	if n != int64(len(found)) {
+	if n != int64(len(found))+1 { // one hour had two counts
 		t.Errorf("%d of %d were erased", n, len(found))
+	}
+	if n := f.Count(t, `SELECT exports FROM exportops_rollup_errors WHERE start = ? AND error_type = ?`, noon.String(), "no "+exportops.Erased); n != 6 {
+		t.Errorf("%d errors are counted without whom they named, want 6", n)
 	}
 	r, err := f.Store.Run(t.Context(), c.RunID)
 	must(t, err)
@@ -269,5 +283,36 @@ func fencedErasure(t *testing.T, f Fixture) {
 	}
 	if again := allTraces(t, f, user, 100); len(again) != len(found) {
 		t.Errorf("%d of %d are left", len(again), len(found))
+	}
+}
+
+func eraseTold(t *testing.T, f Fixture) {
+	for what, sealed := range map[string]bool{"in_an_hour_that_is_computed_again": false, "in_a_sealed_hour": true} {
+		user, row := exportops.NewID(), Row{}.Complete(noon)
+		f.Insert(t, row)
+		record(t, f, metric(func(m *exportops.Metric) { m.ExportID, m.UserID, m.Timestamp = row.ExportID, user, noon }))
+		write(t, f, exportops.Rollup{Start: noon, Users: []exportops.UserCount{{UserID: user, Count: 1}}}, stateOf(t, f, noon).Version, true)
+		if sealed {
+			f.Exec(t, `UPDATE exportops_rollup_hours SET sealed = (1 = 1) WHERE start = ?`, noon.String())
+		}
+		found := allTraces(t, f, user, 100)
+		if len(found) != 2 || found[0].Kind != exportops.TraceTold || found[1].Kind != exportops.TraceCounter {
+			t.Fatalf("%s: found %v", what, found)
+		}
+		_, err := f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), user, found[:1], nil)
+		must(t, err)
+		_, err = f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), user, found[1:], nil)
+		must(t, err)
+		left, err := f.Store.UserLeft(t.Context(), user)
+		must(t, err)
+		theirs := f.Count(t, `SELECT count(*) FROM exportops_export_metrics WHERE user_id = ?`, row.UserID)
+		if again := allTraces(t, f, user, 100); left != 0 || len(again) != 0 || theirs != 1 {
+			t.Errorf("%s: %d are left, and %v; the other has %d metrics", what, left, again, theirs)
+		}
+		counted := f.Count(t, `SELECT count(*) FROM exportops_rollup_users WHERE user_id = ?`, row.UserID)
+		if state := stateOf(t, f, noon); state.Clean != sealed || (counted == 1) != sealed {
+			t.Errorf("%s: the hour is %+v, and counts the other %d times", what, state, counted)
+		}
+		f.Exec(t, `UPDATE exportops_rollup_hours SET sealed = (1 = 0)`)
 	}
 }
