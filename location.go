@@ -97,6 +97,9 @@ type reading struct {
 	key          string // as written, percent escapes and all
 	mayBeLiteral bool   // the writer may not have escaped the key at all
 	noFile       bool
+	// vague says that the URL is of a host of ours and in a form that is not known to
+	// name an object, so that its bucket, where that is not ours, says little.
+	vague bool
 }
 
 func (r reading) decodedKey() (string, error) {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -42,12 +41,38 @@ func (l Locator) readOwnHost(path, rest string) (reading, error) {
 		return readDownload(name)
 	}
 	// Supabase's paths come first: read as S3, their bucket would be "storage".
-	object, ok := strings.CutPrefix(strings.TrimPrefix(rest, "/storage/v1"), "/object/")
-	if access, named, found := strings.Cut(object, "/"); ok && found &&
-		slices.Contains([]string{"public", "sign", "authenticated"}, access) {
+	if named, ok := cutSupabase(path, rest); ok {
 		return readBucketKey(named)
 	}
-	return readBucketKey(rest[1:])
+	r, err := readBucketKey(rest[1:])
+	r.vague = true
+	return r, err
+}
+
+// supabaseForms begin the paths by which Supabase Storage serves an object, behind
+// what is common to all: its bucket and its key follow. The first that fits counts.
+var supabaseForms = []string{
+	"object/public/", "object/sign/", "object/authenticated/",
+	"object/info/public/", "object/info/authenticated/", "object/info/", "object/upload/sign/", "object/",
+	"render/image/public/", "render/image/sign/", "render/image/authenticated/", "s3/",
+}
+
+// cutSupabase returns what follows one of these forms.
+func cutSupabase(path, rest string) (named string, ok bool) {
+	forms := supabaseForms
+	object, ok := strings.CutPrefix(rest, "/storage/v1/")
+	if !ok { // the endpoint may have it as its base path
+		object, ok = strings.CutPrefix(path, "/storage/v1/")
+	}
+	if !ok { // what is left of the others could be a bucket of S3
+		object, forms = rest[1:], forms[:3]
+	}
+	for _, form := range forms {
+		if named, ok = strings.CutPrefix(object, form); ok {
+			return named, true
+		}
+	}
+	return "", false
 }
 
 func readBucketKey(rest string) (reading, error) {

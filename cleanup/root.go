@@ -29,10 +29,8 @@ func checkRoot(ctx context.Context, r RootReader, files FileReader, l exportops.
 		return err
 	}
 	refuse := func(row exportops.KeyRow) error {
-		for key := range keysOf(l, row) {
-			if claimed[key] {
-				break
-			}
+		at := l.Resolve(&row.FileURL, row.UserID)
+		if at.Refused == "" && !at.NoFile && !claimed[at.Key] {
 			return &exportops.Error{
 				Kind: exportops.KindUnavailable, Field: "EXPORT_STORAGE_URL",
 				Message: fmt.Sprintf("%s is empty, but export %s names a file in it", files.ID(), row.ExportID),

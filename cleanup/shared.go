@@ -138,17 +138,10 @@ func (s *sharedKeys) has(key string) bool {
 
 func (s *sharedKeys) hash(key string) uint32 { return uint32(maphash.String(s.seed, key) >> 32) }
 
-// keys yields the keys that a row names, in both readings where there are two.
+// keys yields the keys that a row names or, where its file_url is refused, may name:
+// it keeps others from having these deleted, and has none of them deleted itself.
 func (s *sharedKeys) keys(row exportops.KeyRow) iter.Seq[string] { return keysOf(s.locator, row) }
 
 func keysOf(l exportops.Locator, row exportops.KeyRow) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		at := l.Resolve(&row.FileURL, row.UserID)
-		if at.NoFile || at.Refused != "" {
-			return
-		}
-		if yield(at.Key) && at.Literal != "" {
-			yield(at.Literal)
-		}
-	}
+	return l.MayName(row.FileURL, row.UserID)
 }

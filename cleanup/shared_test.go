@@ -23,6 +23,8 @@ func forms(w *testworld.World) map[string]string {
 		"path style":     "https://files.example.com/exports/u/a%20b",
 		"virtual hosted": "https://exports.files.example.com/u/a%20b",
 		"public":         "https://files.example.com/storage/v1/object/public/exports/u/a%20b",
+		"by its owner":   "https://files.example.com/storage/v1/object/exports/u/a%20b",
+		"as an image":    "https://files.example.com/storage/v1/render/image/public/exports/u/a%20b",
 		"signed":         "https://files.example.com/storage/v1/object/sign/exports/u/a%20b?token=x",
 	}
 }
@@ -90,6 +92,27 @@ func TestASharedFile(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestAFileThatALiveRowMayName asks whether a file_url that cannot be read, and is
+// refused, keeps the file that it may mean.
+func TestAFileThatALiveRowMayName(t *testing.T) {
+	for _, url := range []string{
+		"https://files.example.com//exports/u/a", "https://files.example.com/exports/u/a?versionId=1", "https://files.example.com/exports/u/a/",
+		"https://files.example.com/storage/v1/new/exports/u/a", "https://files.example.com/get?file=u/a", "https://cdn.example.com/u/a",
+		"s3://localhost:9000/exports/u/a", "/u/a",
+	} {
+		w := newWorld(t)
+		w.Insert(row{ExportID: id(1), URL: "u/a"}, row{ExportID: id(2), URL: url, Expires: never}, row{ExportID: id(3), URL: "v/a"})
+		w.Write("u/a", "x")
+		w.Write("v/a", "x")
+		dry := counts(clean(t, w, dryRun))
+		want(t, "dry run beside "+url, dry, "found 2 shared 1 would 1")
+		want(t, "result beside "+url, counts(clean(t, w)), "found 2 deleted 1 shared 1 updated 1")
+		wantKeys(t, w, "u/a")
+		w.Exec(`UPDATE export_logs SET expires_at = ? WHERE export_id = ?`, w.Ago(day), id(2))
+		want(t, "when it has expired", counts(clean(t, w)), "found 2 deleted 1 failed 1 updated 1") // and is refused
 	}
 }
 

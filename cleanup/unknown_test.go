@@ -139,6 +139,12 @@ func TestAnUnknownFileIsKept(t *testing.T) {
 		"when_a_row_names_it_in_a_url": {func(w *testworld.World) {
 			w.Insert(row{ExportID: id(1), URL: "s3://exports/dir%2Fa", Status: exportops.Failed})
 		}, "named 1"},
+		"when_a_row_names_it_as_an_image": {func(w *testworld.World) {
+			w.Insert(row{ExportID: id(1), URL: "https://files.example.com/storage/v1/render/image/public/exports/dir/a", Expires: never})
+		}, "named 1"},
+		"when_a_row_of_our_host_may": {func(w *testworld.World) {
+			w.Insert(row{ExportID: id(1), URL: "https://files.example.com//exports/dir/a", Expires: never})
+		}, "unclear 1"},
 		"when_an_unreadable_row_may":     {func(w *testworld.World) { w.Insert(row{ExportID: id(1), URL: "ftp://x/a?b"}) }, "unclear 1"},
 		"when_it_was_written_again":      {func(w *testworld.World) { w.WriteAt("dir/a", "CONTENT", w.Clock.Now()) }, "changed 1"},
 		"when_it_has_another_old_time":   {func(w *testworld.World) { w.WriteAt("dir/a", "CONTENT", w.Clock.Now().Add(-100*day)) }, "changed 1"},
