@@ -59,7 +59,7 @@ var value = rapid.OneOf(
 )
 
 func (m *memoryChain) breaks(t *rapid.T) []exportops.ChainBreak {
-	r, err := exportops.VerifyChain(t.Context(), m, 0)
+	r, err := exportops.VerifyChain(t.Context(), m, 0, exportops.At(time.Now()))
 	if err != nil {
 		t.Fatal(err)
 	}

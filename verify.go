@@ -35,8 +35,9 @@ type ChainReport struct {
 }
 
 // VerifyChain reads the chain of the ledger, its last days alone where days is
-// above zero, and reports where it was tampered with. Memory is flat.
-func VerifyChain(ctx context.Context, r ChainReader, days int) (ChainReport, error) {
+// above zero, and reports where it was tampered with: now decides whether a day was
+// old enough to be pruned. Memory is flat.
+func VerifyChain(ctx context.Context, r ChainReader, days int, now Time) (ChainReport, error) {
 	report := ChainReport{Breaks: []ChainBreak{}}
 	all, err := r.ChainDays(ctx)
 	if err != nil {
@@ -51,7 +52,7 @@ func VerifyChain(ctx context.Context, r ChainReader, days int) (ChainReport, err
 	}
 	for i := from; i < len(all); i++ {
 		report.Days++
-		broken, err := verifyDay(ctx, r, all, i, &report)
+		broken, err := verifyDay(ctx, r, all, i, now, &report)
 		if err != nil {
 			return report, fmt.Errorf("verify the ledger of %s: %w", all[i].Day, err)
 		}
@@ -67,10 +68,13 @@ func VerifyChain(ctx context.Context, r ChainReader, days int) (ChainReport, err
 
 // verifyDay looks at one day. Where something is wrong it looks once more, with the
 // day as it is then: links may have been added meanwhile, or pruned.
-func verifyDay(ctx context.Context, r ChainReader, all []ChainDay, i int, report *ChainReport) (*ChainBreak, error) {
+func verifyDay(ctx context.Context, r ChainReader, all []ChainDay, i int, now Time, report *ChainReport) (*ChainBreak, error) {
 	before := *report
 	v := dayVerifier{ChainDay: all[i], report: report}
 	if broken := v.begins(all[:i]); broken != nil {
+		return broken, nil
+	}
+	if broken := v.pruned(i, len(all), now); broken != nil {
 		return broken, nil
 	}
 	broken, err := v.walk(ctx, r)
@@ -81,10 +85,13 @@ func verifyDay(ctx context.Context, r ChainReader, all []ChainDay, i int, report
 	if err != nil {
 		return nil, err
 	}
-	for _, now := range again {
-		if now.Day == v.Day && (now.Pruned != v.Pruned || now.Links > v.Links) {
+	for i, day := range again {
+		if day.Day == v.Day && (day.Pruned != v.Pruned || day.Links > v.Links) {
 			*report = before
-			v = dayVerifier{ChainDay: now, report: report, growing: true}
+			v = dayVerifier{ChainDay: day, report: report, growing: true}
+			if broken := v.pruned(i, len(again), now); broken != nil {
+				return broken, nil
+			}
 			return v.walk(ctx, r)
 		}
 	}
@@ -114,12 +121,27 @@ func (v *dayVerifier) begins(earlier []ChainDay) *ChainBreak {
 	switch {
 	case v.Hash == nil:
 		return v.broken(BreakReordered, 0, 0, "entries are linked to a day that the chain does not have")
-	case v.Pruned && n > 0 && !earlier[n-1].Pruned:
-		return v.broken(BreakChanged, 0, 0, "it is marked as pruned, and the day before is not")
 	case n == 0 && !v.Pruned && !same(v.Before, beginning):
 		return v.broken(BreakMissing, 0, 0, "the days before are gone")
 	case n > 0 && !same(v.Before, earlier[n-1].Hash):
 		return v.broken(BreakMissing, 0, 0, "it does not begin where %s ended: a day between is gone, or one of the two was changed", earlier[n-1].Day)
+	}
+	return nil
+}
+
+// pruned says why a day that is marked as pruned, the i-th of n, cannot have been.
+// Of the days that are left the first alone is, as those before it go with its mark,
+// never the last, which the chain goes on from, and none before its time.
+func (v *dayVerifier) pruned(i, n int, now Time) *ChainBreak {
+	switch {
+	case !v.Pruned:
+		return nil
+	case i > 0:
+		return v.broken(BreakChanged, 0, 0, "it is marked as pruned, and the day before is still there")
+	case i == n-1:
+		return v.broken(BreakChanged, 0, 0, "it is marked as pruned, and no day comes after it")
+	case v.Day >= now.Add(-KeepRecords).UTC().Format("2006-01-02"):
+		return v.broken(BreakChanged, 0, 0, "it is marked as pruned, and is not yet %s old", ShowDuration(KeepRecords))
 	}
 	return nil
 }

@@ -302,7 +302,7 @@ func (w lied) allIsWell() {
 	if len(found.Faults) != 0 || found.Rows != 3 {
 		w.t.Errorf("the archives are not well: %+v", found)
 	}
-	report, err := exportops.VerifyChain(w.t.Context(), w.Store, 0)
+	report, err := exportops.VerifyChain(w.t.Context(), w.Store, 0, exportops.At(time.Now()))
 	w.must(err)
 	if len(report.Breaks) != 0 || w.count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`) != 0 {
 		w.t.Errorf("the ledger is not whole: %+v", report)

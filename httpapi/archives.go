@@ -155,7 +155,7 @@ func (s *server) verifyArchives(ctx context.Context, in *verifyInput) (out *veri
 	if out.Body.Archives, err = k.Audit(ctx, in.Sample); err != nil {
 		return nil, err
 	}
-	if out.Body.Ledger, err = exportops.VerifyChain(ctx, s.Archives, 0); err != nil {
+	if out.Body.Ledger, err = exportops.VerifyChain(ctx, s.Archives, 0, s.now()); err != nil {
 		return nil, err
 	}
 	out.Body.OK = len(out.Body.Archives.Faults)+len(out.Body.Ledger.Breaks) == 0

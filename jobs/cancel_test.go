@@ -76,7 +76,7 @@ func TestTheLedgerIsLinked(t *testing.T) {
 	run(t, w.Runner(), filesBy(exportops.ByCron))
 	check := func(links int64) {
 		t.Helper()
-		r, err := exportops.VerifyChain(t.Context(), w.Store, 0)
+		r, err := exportops.VerifyChain(t.Context(), w.Store, 0, w.Clock.At())
 		w.Must(err)
 		if len(r.Breaks) > 0 || r.Links != links || r.Unchained != 0 {
 			t.Errorf("%+v, want %d links", r, links)

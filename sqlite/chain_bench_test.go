@@ -37,7 +37,7 @@ func BenchmarkChainDeletions(b *testing.B) {
 			longest = max(longest, time.Since(one))
 		}
 		linked := time.Now()
-		r, err := exportops.VerifyChain(b.Context(), f.Store, 0)
+		r, err := exportops.VerifyChain(b.Context(), f.Store, 0, exportops.At(linked))
 		if err != nil || r.Links != entries || len(r.Breaks) != 0 {
 			b.Fatal(r, err)
 		}

@@ -46,6 +46,7 @@ func tamper(t *testing.T, open func(testing.TB) Fixture) {
 	wantWhole(t, f) // all was put back
 	t.Run("a_place_that_was_left", func(t *testing.T) { tamperMoved(t, f) })
 	t.Run("a_day", func(t *testing.T) { tamperDays(t, f) })
+	t.Run("days_that_were_not_pruned", func(t *testing.T) { tamperPruned(t, open(t)) })
 	t.Run("places_that_are_exchanged", func(t *testing.T) { exchange(t, f) })
 	t.Run("an_entry_put_in_again", func(t *testing.T) {
 		// It takes a place of its own, and the old one shows that it is not there.
@@ -148,10 +149,7 @@ func tamperDays(t *testing.T, f Fixture) {
 		f.Exec(t, `INSERT INTO exportops_deletion_days SELECT * FROM exportops_days`)
 		wantWhole(t, f)
 	}
-	yes := "1"
-	if f.Typed {
-		yes = "true"
-	}
+	yes := yes(f)
 	for _, day := range []string{"2025-10-31", "2025-11-01", "2025-11-02"} {
 		for _, change := range []string{
 			`begins = chain_hash`, `chain_hash = begins`, `links = links + 1`, `links = links - 1`, `day = '2024-01-01'`, `day = '2026-01-01'`,
@@ -171,6 +169,36 @@ func tamperDays(t *testing.T, f Fixture) {
 			back()
 		}
 	}
+}
+
+func yes(f Fixture) string {
+	if f.Typed {
+		return "true"
+	}
+	return "1"
+}
+
+// tamperPruned takes entries away and says that their days were pruned.
+func tamperPruned(t *testing.T, f Fixture) {
+	ledgerOf(t, f)
+	for _, what := range []string{`day > '2000-01-01'`, `day <= '2025-11-01'`, `day = '2025-11-02'`} {
+		f.Exec(t, `UPDATE exportops_deletion_days SET pruned = `+yes(f)+` WHERE `+what)
+		wantBroken(t, f, "pruned where "+what, exportops.BreakChanged)
+	}
+	// Of two days the first may have been pruned, when it was old enough.
+	f.Exec(t, `DELETE FROM exportops_deletion_days WHERE day = '2025-10-31'`)
+	f.Exec(t, `DELETE FROM exportops_deletions WHERE chain_day <= '2025-11-01'`)
+	f.Exec(t, `DELETE FROM exportops_deletion_links WHERE chain_day <= '2025-11-01'`)
+	f.Exec(t, `UPDATE exportops_deletion_days SET pruned = day = '2025-11-01'`)
+	wantWhole(t, f)
+	r, err := exportops.VerifyChain(t.Context(), f.Store, 0, after(noon, exportops.KeepRecords))
+	must(t, err)
+	if len(r.Breaks) != 1 || r.Breaks[0].Kind != exportops.BreakChanged || r.Breaks[0].Day != "2025-11-01" {
+		t.Errorf("a day was pruned before its time: %+v", r.Breaks)
+	}
+	f.Exec(t, `UPDATE exportops_deletion_days SET pruned = `+yes(f))
+	f.Exec(t, `DELETE FROM exportops_deletions`)
+	wantBroken(t, f, "emptied", exportops.BreakChanged)
 }
 
 // exchange gives two entries of a day each other's place.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/app"
 	"github.com/exportops/exportops/archive"
@@ -37,7 +39,7 @@ func (c *archiveVerifyCmd) Run(e *env) error {
 			return err
 		}
 		err = e.withStore(func(s exportops.Database) error {
-			found.Ledger, err = exportops.VerifyChain(e.ctx, s, 0)
+			found.Ledger, err = exportops.VerifyChain(e.ctx, s, 0, exportops.At(time.Now()))
 			return err
 		})
 		if err != nil {

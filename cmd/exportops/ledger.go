@@ -19,7 +19,7 @@ func (d *doctor) ledger(store exportops.Database) {
 	const check = "ledger"
 	ctx, cancel := context.WithTimeout(d.env.ctx, ledgerWithin)
 	defer cancel()
-	r, err := exportops.VerifyChain(ctx, store, ledgerDays)
+	r, err := exportops.VerifyChain(ctx, store, ledgerDays, exportops.At(d.now))
 	switch {
 	case err != nil && ctx.Err() != nil && d.env.ctx.Err() == nil:
 		d.say(check, note, "verify all of it with: exportops deletions verify",

@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/exportops/exportops"
 )
@@ -17,7 +18,7 @@ func (c *deletionsVerifyCmd) Run(e *env) error {
 		return &usageError{exportops.Invalid("--days", "%d is below 0", c.Days)}
 	}
 	return e.withStore(func(s exportops.Database) error {
-		report, err := exportops.VerifyChain(e.ctx, s, c.Days)
+		report, err := exportops.VerifyChain(e.ctx, s, c.Days, exportops.At(time.Now()))
 		if err != nil {
 			return err
 		}

@@ -96,7 +96,7 @@ func (w *world) verified(t *testing.T) []string {
 	db, err := w.database(t.Context())
 	must(t, err)
 	defer db.Close()
-	ledger, err := exportops.VerifyChain(t.Context(), db, 0)
+	ledger, err := exportops.VerifyChain(t.Context(), db, 0, exportops.At(w.now))
 	must(t, err)
 	hour := w.now.Truncate(time.Hour)
 	sum, err := metrics.New(db, metrics.Options{}).Aggregate(t.Context(),
