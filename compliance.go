@@ -17,7 +17,8 @@ type ReportReader interface {
 	Holds(ctx context.Context, f HoldFilter) ([]Hold, error)
 }
 
-// reportRow is an export with its entries of the ledger, oldest first.
+// reportRow is an export with those entries of the ledger, oldest first, that are
+// about the file which it names now.
 type reportRow struct {
 	Export
 	entries      []Deletion
@@ -181,11 +182,29 @@ func withEntries(ctx context.Context, s ReportReader, page []Export, logRetentio
 		return nil, err
 	}
 	for _, d := range entries {
-		if i, ok := at[d.ExportID]; ok {
+		if i, ok := at[d.ExportID]; ok && d.about(page[i]) {
 			rows[i].entries = append(rows[i].entries, d)
 		}
 	}
 	return rows, nil
+}
+
+// about reports whether the entry is of this generation of the row. An export that
+// was made again names another file, or the same until later.
+func (d Deletion) about(e Export) bool {
+	var expires *Time
+	if d.ExpiresAt != nil {
+		if t, ok := ParseExactTime(*d.ExpiresAt); ok {
+			expires = &t
+		}
+	}
+	switch {
+	case (d.FileURL == nil) != (e.FileURL == nil) || (expires == nil) != (e.ExpiresAt == nil):
+		return false
+	case d.FileURL != nil && *d.FileURL != *e.FileURL:
+		return false
+	}
+	return expires == nil || At(expires.Time).Equal(At(e.ExpiresAt.Time).Time)
 }
 
 // harmless keeps a spreadsheet from taking a cell for a formula: what begins as one

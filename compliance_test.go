@@ -83,6 +83,41 @@ func readReport(t *testing.T, r *reported) (lines []map[string]string) {
 	return lines
 }
 
+// of makes the ledger's entries those of the files that the exports name.
+func of(r *reported) {
+	at := reportNoon.String()
+	for i, d := range r.ledger {
+		for _, e := range r.exports {
+			if e.ExportID == d.ExportID {
+				r.ledger[i].FileURL, r.ledger[i].ExpiresAt = e.FileURL, &at
+			}
+		}
+	}
+}
+
+func TestTheReportOfAnExportMadeAgain(t *testing.T) {
+	r := &reported{exports: exportsNamed("a", "a", "a", "a")}
+	r.ledger = []exportops.Deletion{
+		{ID: 1, ExportID: "e0"}, {ID: 2, ExportID: "e1"}, {ID: 3, ExportID: "e2"}, {ID: 4, ExportID: "e3"}, {ID: 5, ExportID: "e3"},
+	}
+	for i := range r.ledger {
+		r.ledger[i].State, r.ledger[i].FinishedAt = exportops.DeletionDone, &reportNoon
+	}
+	of(r)
+	url, later, exact := "a/again", exportops.At(reportNoon.Add(time.Hour)), "2025-10-31T12:00:00.000345Z"
+	r.exports[0].FileURL = &url
+	r.exports[1].ExpiresAt = &later
+	r.exports[2].ExpiresAt = nil
+	r.ledger[3].ExpiresAt = &exact // as Postgres has it
+	r.ledger[4].FileURL = &url
+	for i, want := range []string{"", "", "", "4"} {
+		line := readReport(t, r)[i]
+		if line["ledger_entry"] != want || (line["file_deleted_at"] != "") != (want != "") || (line["deletion"] != "") != (want != "") {
+			t.Errorf("export %d, made again but for the last: %v, want entry %q", i, line, want)
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	r := &reported{exports: exportsNamed("a", "b", "c", "d", "e")}
 	later := exportops.At(reportNoon.Add(time.Hour))
@@ -91,6 +126,7 @@ func TestReport(t *testing.T) {
 		{ID: 2, ExportID: "e1", State: exportops.DeletionDone, Mode: exportops.ByExpiry, Evidence: "confirmed", RunID: "run", Bytes: 9, FinishedAt: &later},
 		{ID: 3, ExportID: "e4", State: exportops.DeletionFailed, Failures: 2, Error: "no", FinishedAt: &later},
 	}
+	of(r)
 	lines := readReport(t, r)
 	if len(lines) != 5 || r.asked.From != reportNoon {
 		t.Fatalf("%d lines, asked for %+v", len(lines), r.asked)
