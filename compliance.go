@@ -21,9 +21,9 @@ type ReportReader interface {
 // about the file which it names now.
 type reportRow struct {
 	Export
-	entries      []Deletion
-	logRetention time.Duration
-	held         bool // an active hold covers it
+	entries []Deletion
+	kept    Retention // the log row
+	held    bool      // an active hold covers it
 }
 
 // last is the entry that says what became of the file, nil without one.
@@ -75,7 +75,10 @@ var reportColumns = []struct {
 	{"ledger_entry", ofEntry(func(d *Deletion) string { return strconv.FormatInt(d.ID, 10) })},
 	{"held", func(r *reportRow) string { return strconv.FormatBool(r.held) }},
 	{"log_kept_until", func(r *reportRow) string {
-		until := At(r.Timestamp.Add(r.logRetention))
+		if r.Timestamp.IsZero() {
+			return "" // it could not be read, and never is old enough
+		}
+		until, _ := r.kept.After(r.Timestamp)
 		return timeCell(&until)
 	}},
 }
@@ -96,11 +99,28 @@ func timeCell(t *Time) string {
 	return t.String()
 }
 
+// ReportTerms say which exports a compliance report is of, and how long log rows are
+// kept.
+type ReportTerms struct {
+	Span
+	LogRetention time.Duration // where there is no policy
+	Policy       *Policy       // takes its place; nil for none
+	Now          Time          // at which the policy is asked
+}
+
+// logsOf is how long the log row of an export is kept.
+func (t ReportTerms) logsOf(e Export) Retention {
+	if t.Policy == nil {
+		return KeepFor(t.LogRetention)
+	}
+	return t.Policy.Choose(e.Candidate(t.Policy.keys), t.Now).Logs
+}
+
 // WriteReport writes the compliance report as CSV (RFC 4180): a line for each
 // export that was asked for in the span and still has its log row, newest first,
 // with what became of its file. Memory is flat. It returns how many lines it
 // wrote; after an error the report is not whole.
-func WriteReport(ctx context.Context, w io.Writer, s ReportReader, span Span, logRetention time.Duration) (lines int64, err error) {
+func WriteReport(ctx context.Context, w io.Writer, s ReportReader, terms ReportTerms) (lines int64, err error) {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
 	record := make([]string, len(reportColumns))
@@ -114,18 +134,18 @@ func WriteReport(ctx context.Context, w io.Writer, s ReportReader, span Span, lo
 	if err != nil {
 		return 0, err
 	}
-	f := ExportFilter{From: span.From, To: span.To, Limit: MaxPage}
+	f := ExportFilter{From: terms.From, To: terms.To, Limit: MaxPage}
 	for {
 		page, next, err := s.Exports(ctx, f)
 		if err != nil {
 			return lines, err
 		}
-		rows, err := withEntries(ctx, s, page, logRetention)
+		rows, err := withEntries(ctx, s, page)
 		if err != nil {
 			return lines, err
 		}
 		for i := range rows {
-			rows[i].held = held.covers(rows[i].Export)
+			rows[i].held, rows[i].kept = held.covers(rows[i].Export), terms.logsOf(rows[i].Export)
 			for k, c := range reportColumns {
 				record[k] = harmless(c.cell(&rows[i]))
 			}
@@ -169,13 +189,13 @@ func (h heldNow) covers(e Export) bool {
 	return h[HoldAll][""] || h[HoldUser][strings.ToLower(e.UserID)] || h[HoldExport][strings.ToLower(e.ExportID)]
 }
 
-func withEntries(ctx context.Context, s ReportReader, page []Export, logRetention time.Duration) ([]reportRow, error) {
+func withEntries(ctx context.Context, s ReportReader, page []Export) ([]reportRow, error) {
 	if len(page) == 0 {
 		return nil, nil
 	}
 	rows, ids, at := make([]reportRow, len(page)), make([]string, len(page)), make(map[string]int, len(page))
 	for i, e := range page {
-		rows[i], ids[i], at[e.ExportID] = reportRow{Export: e, logRetention: logRetention}, e.ExportID, i
+		rows[i], ids[i], at[e.ExportID] = reportRow{Export: e}, e.ExportID, i
 	}
 	entries, err := s.DeletionsOf(ctx, ids)
 	if err != nil {

@@ -64,8 +64,15 @@ func exportsNamed(urls ...string) (all []exportops.Export) {
 // readReport returns the cells of each line by the names of their columns.
 func readReport(t *testing.T, r *reported) (lines []map[string]string) {
 	t.Helper()
+	return readReportUnder(t, r, nil)
+}
+
+func readReportUnder(t *testing.T, r *reported, policy *exportops.Policy) (lines []map[string]string) {
+	t.Helper()
 	var b bytes.Buffer
-	n, err := exportops.WriteReport(t.Context(), &b, r, exportops.Span{From: reportNoon}, 30*24*time.Hour)
+	n, err := exportops.WriteReport(t.Context(), &b, r, exportops.ReportTerms{
+		Span: exportops.Span{From: reportNoon}, LogRetention: 30 * 24 * time.Hour, Policy: policy, Now: reportNoon,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +125,24 @@ func TestTheReportOfAnExportMadeAgain(t *testing.T) {
 	}
 }
 
+func TestTheReportUnderAPolicy(t *testing.T) {
+	const day = 24 * time.Hour
+	policy, err := exportops.NewPolicy(exportops.KeepFor(day), exportops.KeepFor(2*day), []exportops.Rule{
+		{Name: "audit", Match: exportops.Match{Config: map[string][]any{"scope": {"audit"}}}, Files: exportops.KeepFor(day), Logs: exportops.Never},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reported{exports: exportsNamed("a", "b", "c")}
+	r.exports[1].Config, r.exports[2].Timestamp = []byte(`{"scope":"audit"}`), exportops.Time{}
+	for i, line := range readReportUnder(t, r, policy) {
+		want := []string{"2025-11-02T12:00:00.000Z", "", ""}[i] // by default, never, and at no time that can be read
+		if got := line["log_kept_until"]; got != want {
+			t.Errorf("export %d is kept until %q, want %q", i, got, want)
+		}
+	}
+}
+
 func TestReport(t *testing.T) {
 	r := &reported{exports: exportsNamed("a", "b", "c", "d", "e")}
 	later := exportops.At(reportNoon.Add(time.Hour))
@@ -161,7 +186,7 @@ func TestReport(t *testing.T) {
 		}
 	}
 	r.err = errors.New("no database")
-	if _, err := exportops.WriteReport(t.Context(), &bytes.Buffer{}, r, exportops.Span{}, 0); !errors.Is(err, r.err) {
+	if _, err := exportops.WriteReport(t.Context(), &bytes.Buffer{}, r, exportops.ReportTerms{}); !errors.Is(err, r.err) {
 		t.Errorf("error %v", err)
 	}
 }

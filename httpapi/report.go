@@ -62,7 +62,9 @@ func (s *server) report(ctx context.Context, in *reportInput) (*huma.StreamRespo
 		hc.SetHeader("Content-Type", csvType)
 		hc.SetHeader("Content-Disposition", `attachment; filename="exports.csv"`)
 		out := &patient{hc.BodyWriter(), http.NewResponseController(c.w), s.Clock}
-		_, err := exportops.WriteReport(ctx, out, s.Report, exportops.Span{From: in.From, To: in.To}, s.LogRetention)
+		_, err := exportops.WriteReport(ctx, out, s.Report, exportops.ReportTerms{
+			Span: exportops.Span{From: in.From, To: in.To}, LogRetention: s.LogRetention, Policy: s.Policy, Now: s.now(),
+		})
 		switch {
 		case err == nil:
 		case c.w.begun:

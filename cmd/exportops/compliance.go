@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/app"
@@ -19,8 +20,8 @@ func (c *exportsReportCmd) Run(e *env) error {
 	if !c.CSV {
 		return &usageError{exportops.Invalid("--csv", "missing: the report is written as CSV alone")}
 	}
-	var span exportops.Span
-	if err := between(c.From, c.To, &span.From, &span.To); err != nil {
+	terms := exportops.ReportTerms{Now: exportops.At(time.Now())}
+	if err := between(c.From, c.To, &terms.From, &terms.To); err != nil {
 		return &usageError{err}
 	}
 	cfg, err := e.config()
@@ -31,6 +32,7 @@ func (c *exportsReportCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	_, err = exportops.WriteReport(e.ctx, e.stdout, s, span, cfg.LogRetention)
+	terms.LogRetention, terms.Policy = cfg.LogRetention, cfg.Policy
+	_, err = exportops.WriteReport(e.ctx, e.stdout, s, terms)
 	return errors.Join(err, s.Close())
 }
