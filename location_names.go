@@ -4,6 +4,7 @@ import (
 	"iter"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -56,7 +57,10 @@ func (l Locator) MayName(fileURL, userID string) iter.Seq[string] {
 		if r, err := l.read(fileURL); err == nil && l.elsewhere(r, fileURL) {
 			return
 		}
-		own := func(key string) bool { return len(key) <= longestKey && l.owns(key, userID) == nil }
+		begins := l.begins(userID)
+		own := func(key string) bool {
+			return len(key) <= longestKey && slices.ContainsFunc(begins, func(b string) bool { return strings.HasPrefix(key, b) })
+		}
 		for text := range textsOf(fileURL) {
 			for key := range suffixes(text) {
 				if own(key) && !yield(key) {
@@ -68,6 +72,19 @@ func (l Locator) MayName(fileURL, userID string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+// begins are the ways in which a user's keys may begin, as owns has it.
+func (l Locator) begins(userID string) []string {
+	if !strings.Contains(l.KeyPrefix, "{user_id}") {
+		return []string{l.below("") + l.KeyPrefix}
+	}
+	id, err := ParseID("user_id", userID)
+	if err != nil {
+		return nil
+	}
+	own := func(id string) string { return l.below("") + strings.ReplaceAll(l.KeyPrefix, "{user_id}", id) }
+	return []string{own(id), own(userID)}
 }
 
 // longestKey is in bytes: no folder or bucket holds a longer one.
@@ -113,19 +130,19 @@ func lastPartsOf(fileURL string) []string {
 // it and without.
 func textsOf(fileURL string) iter.Seq[string] {
 	whole := strings.ReplaceAll(fileURL, `\`, "/")
+	if _, rest, ok := cutScheme(whole); ok && strings.HasPrefix(rest, "//") {
+		whole = rest[2:]
+	}
 	noFragment, _, _ := strings.Cut(whole, "#")
 	noQuery, query, _ := strings.Cut(noFragment, "?")
 	texts := []string{whole, noFragment, noQuery}
 	for pair := range strings.SplitSeq(query, "&") {
-		if _, value, ok := strings.Cut(pair, "="); ok {
-			texts = append(texts, value)
-		}
+		_, value, _ := strings.Cut(pair, "=")
+		texts = append(texts, value)
 	}
+	texts = slices.Compact(texts)
 	return func(yield func(string) bool) {
-		for i, text := range texts {
-			if i > 0 && text == texts[i-1] {
-				continue // most have neither
-			}
+		for _, text := range texts {
 			last := ""
 			for _, unescape := range []func(string) (string, error){asWritten, url.PathUnescape, url.QueryUnescape} {
 				read, err := unescape(text)
