@@ -60,6 +60,27 @@ func (r *ArchivedRow) ReadBinary(b []byte) error {
 	return nil
 }
 
+// Size is about how many bytes a row takes in memory.
+func (r *ArchivedRow) Size() int {
+	n := 500
+	count := func(f rowField) {
+		if f.text != nil {
+			n += len(*f.text)
+		} else if f.mayText != nil && *f.mayText != nil {
+			n += len(**f.mayText)
+		}
+	}
+	for _, f := range r.fields() {
+		count(f)
+	}
+	if r.Metric != nil {
+		for _, f := range r.Metric.fields() {
+			count(f)
+		}
+	}
+	return n
+}
+
 // rowFormat is the first byte of a row's binary form: another form has another.
 const rowFormat = 1
 

@@ -117,6 +117,9 @@ type ArchiveFilter struct {
 	Limit  int   // 1 to MaxPage, 0 means DefaultPage
 }
 
+// ArchivedAtOnce is how many bytes of rows, see ArchivedRow.Size, are read at once.
+const ArchivedAtOnce = 4 << 20
+
 // ArchivedDeletion says what became of rows that were archived.
 type ArchivedDeletion struct {
 	Deleted int64
@@ -138,8 +141,10 @@ type ArchiveMeasure interface {
 type ArchiveStore interface {
 	// ArchivedRows reads rows by their ids, with everything that an archive keeps.
 	// Those that are not there, or hold values that an archive cannot give back, are
-	// left out; the others come in the order of the ids.
-	ArchivedRows(ctx context.Context, ids []string) ([]ArchivedRow, error)
+	// left out; the others come in the order of the ids. Where rows are large it comes to
+	// the first of the ids alone, and says to how many: at least to one, and to no more
+	// once the rows take ArchivedAtOnce.
+	ArchivedRows(ctx context.Context, ids []string) (rows []ArchivedRow, read int, err error)
 	// BeginArchive records an archive as intended, with the next number of its
 	// month, for which name gives the key; a key that is recorded is passed over. Store, Month, Rows, Oldest, Newest, Bytes,
 	// SHA256 and Replaces are the caller's. The epoch is what ArchiveEpoch said before

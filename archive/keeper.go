@@ -134,16 +134,16 @@ func (k *Keeper) disown(ctx context.Context, a exportops.Archive) error {
 func (k *Keeper) each(ctx context.Context, ids []string, fn func(*exportops.ArchivedRow) error) (
 	read int, left []string, err error,
 ) {
-	const first, most, pageBytes = 100, 1000, 4 << 20
-	taken, kept := 0, 0
+	const first, most = 100, 1000
+	taken := 0
 	for size := first; read < len(ids) && taken < MaxBytes; {
 		page := ids[read:min(len(ids), read+size)]
-		rows, err := k.Store.ArchivedRows(ctx, page)
+		rows, n, err := k.Store.ArchivedRows(ctx, page)
 		if err != nil {
 			return read, left, err
 		}
 		at := 0
-		for _, id := range page {
+		for _, id := range page[:n] {
 			if at == len(rows) || rows[at].ID != id {
 				left = append(left, id)
 				continue
@@ -151,24 +151,15 @@ func (k *Keeper) each(ctx context.Context, ids []string, fn func(*exportops.Arch
 			if err := fn(&rows[at]); err != nil {
 				return read, left, err
 			}
-			taken += weight(&rows[at])
-			at, kept = at+1, kept+1
+			taken += rows[at].Size()
+			at++
 		}
-		read += len(page)
-		size = min(2*size, most, max(1, pageBytes*max(kept, 1)/max(taken, 1)))
+		read += n
+		if size = min(2*size, most); n < len(page) { // rows have become large
+			size = n
+		}
 	}
 	return read, left, nil
-}
-
-// weight is about what a row takes.
-func weight(r *exportops.ArchivedRow) int {
-	n := 300 + len(r.Config)
-	for _, s := range []*string{r.FileURL, r.ErrorMessage} {
-		if s != nil {
-			n += len(*s)
-		}
-	}
-	return n
 }
 
 // describe says what a file that is to be an archive is.

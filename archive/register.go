@@ -244,11 +244,11 @@ func (k *Keeper) present(ctx context.Context, members []exportops.ArchiveMember)
 		for i := range ids {
 			ids[i] = members[i].RowID
 		}
-		rows, err := k.Store.ArchivedRows(ctx, ids)
+		rows, read, err := k.Store.ArchivedRows(ctx, ids)
 		if err != nil {
 			return n, err
 		}
-		n, members = n+int64(len(rows)), members[len(ids):]
+		n, members = n+int64(len(rows)), members[read:]
 	}
 	return n, nil
 }

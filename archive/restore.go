@@ -105,7 +105,7 @@ func (k *Keeper) Restorable(ctx context.Context, q Query) iter.Seq2[Batch, error
 				return
 			}
 			rows = append(rows, found)
-			if bytes += weight(&found.ArchivedRow); (len(rows) == most || bytes >= mostBytes) && !put() {
+			if bytes += found.Size(); (len(rows) == most || bytes >= mostBytes) && !put() {
 				return
 			}
 		}

@@ -90,7 +90,7 @@ func (a *archives) states() (all []string) {
 func TestArchiving(t *testing.T) {
 	t.Run("rows_go_into_archives_of_their_months", func(t *testing.T) {
 		a := newArchives(t)
-		before, err := a.Store.ArchivedRows(t.Context(), a.ids)
+		before, _, err := a.Store.ArchivedRows(t.Context(), a.ids)
 		a.Must(err)
 		res := a.mustRun(t)
 		want(t, "found, deleted, archived, in progress, file", [5]int64{res.TotalFound, res.DeletedCount, res.ArchivedCount, res.KeptInProgress, res.KeptFileMayExist}, [5]int64{12, 10, 10, 1, 1})

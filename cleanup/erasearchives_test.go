@@ -555,7 +555,7 @@ func TestErasuresMeetOthers(t *testing.T) {
 		for _, call := range []string{"BeginArchive", "AddArchiveMembers", "to written", "to verified", "to deleting", "DeleteArchived"} {
 			a := newArchives(t)
 			a.Exec(`UPDATE export_logs SET user_id = ? WHERE export_id IN (?, ?)`, person, id(1), id(5))
-			all, err := a.Store.ArchivedRows(t.Context(), a.ids)
+			all, _, err := a.Store.ArchivedRows(t.Context(), a.ids)
 			a.Must(err)
 			a.diesIn(t, call, true)
 			e := a.seen(t)

@@ -3,7 +3,10 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,18 +15,33 @@ import (
 )
 
 // ArchivedRows implements exportops.ArchiveStore.
-func (s *Store) ArchivedRows(ctx context.Context, ids []string) (all []exportops.ArchivedRow, err error) {
+func (s *Store) ArchivedRows(ctx context.Context, ids []string) (all []exportops.ArchivedRow, read int, err error) {
 	err = s.reading(ctx, func(tx pgx.Tx) error {
-		all, err = s.archivedRows(ctx, tx, known(ids))
+		size := 0
+		all, read = nil, len(ids)
+		last := ""
+		err := s.archivedRows(ctx, tx, known(ids), func(r *exportops.ArchivedRow) error {
+			all = append(all, *r)
+			if size += r.Size(); size >= exportops.ArchivedAtOnce {
+				last = r.ID
+				return errEnough
+			}
+			return nil
+		})
+		if errors.Is(err, errEnough) {
+			if read, err = 1+slices.IndexFunc(ids, func(id string) bool { return strings.EqualFold(id, last) }), nil; read == 0 {
+				err = fmt.Errorf("row %s was not asked for", last)
+			}
+		}
 		return err
 	})
-	return all, err
+	return all, read, err
 }
 
 // archivedRows reads rows by their ids, each time to the last digit that there is. They
 // are looked up one by one (OFFSET keeps the planner from joining): for a page it might
 // otherwise read a table of some hundred thousand rows.
-func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string) ([]exportops.ArchivedRow, error) {
+func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string, fn func(*exportops.ArchivedRow) error) error {
 	downloads := "NULL::bigint"
 	if s.downloads {
 		downloads = "e.downloaded_count::bigint"
@@ -41,9 +59,8 @@ func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string) ([]ex
 			e.updated_at) = 0
 		ORDER BY g.at`), ids)
 	if err != nil {
-		return nil, fmt.Errorf("read whole log rows: %w", err)
+		return fmt.Errorf("read whole log rows: %w", err)
 	}
-	all := make([]exportops.ArchivedRow, 0, len(ids))
 	var r exportops.ArchivedRow
 	var m exportops.ArchivedMetric
 	var measured bool
@@ -60,13 +77,12 @@ func (s *Store) archivedRows(ctx context.Context, tx pgx.Tx, ids []string) ([]ex
 			metric.Timestamp, metric.CountedHour = canonical(m.Timestamp), canonicalPtr(m.CountedHour)
 			row.Metric = &metric
 		}
-		all = append(all, row)
-		return nil
+		return fn(&row)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read whole log rows: %w", err)
+		return fmt.Errorf("read whole log rows: %w", err)
 	}
-	return all, nil
+	return nil
 }
 
 // DeleteArchived implements exportops.ArchiveStore. Rows are compared once they and
@@ -144,14 +160,10 @@ func (d *logDeletion) dropEdited(ctx context.Context, hashes map[string][32]byte
 	if len(ids) == 0 {
 		return nil
 	}
-	whole, err := d.archivedRows(ctx, d.tx, ids)
-	if err != nil {
-		return err
-	}
-	for i := range whole {
-		d.goes[at[whole[i].ID]] = whole[i].Hash() == hashes[whole[i].ID]
-	}
-	return nil
+	return d.archivedRows(ctx, d.tx, ids, func(r *exportops.ArchivedRow) error {
+		d.goes[at[r.ID]] = r.Hash() == hashes[r.ID]
+		return nil
+	})
 }
 
 // forgetMembers forgets neighbouring members, of whose rows so many are gone.

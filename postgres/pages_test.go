@@ -65,7 +65,7 @@ func TestAPageReadsNoMore(t *testing.T) {
 		return err
 	}))
 	watch.seen["rows"] = nil
-	whole, err := s.ArchivedRows(t.Context(), ids)
+	whole, _, err := s.ArchivedRows(t.Context(), ids)
 	must(t, err)
 	watch.during("")
 	if len(whole) != page {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,15 +19,18 @@ const archivable = `typeof(e.export_id) = 'text' AND typeof(e.user_id) = 'text' 
 	AND typeof(e.expires_at) IN ('text', 'null') AND typeof(e.error_message) IN ('text', 'null')
 	AND typeof(e.created_at) = 'text' AND typeof(e.updated_at) = 'text' AND typeof({downloads}) IN ('integer', 'null')`
 
-// archivedRows reads rows by their ids. The casts keep the driver from parsing
+// errEnough says that whoever reads wants no more.
+var errEnough = errors.New("enough was read")
+
+// archivedRows reads rows by their ids, each with the place of its id. The casts keep the driver from parsing
 // what was declared as a time.
-func (s *Store) archivedRows(ctx context.Context, q queryer, ids []string) ([]exportops.ArchivedRow, error) {
+func (s *Store) archivedRows(ctx context.Context, q queryer, ids []string, fn func(at int, r *exportops.ArchivedRow) error) error {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil
 	}
 	list, err := jsonList(ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	rows, err := q.QueryContext(ctx, s.sql(`SELECT j.key, CAST(e.id AS TEXT), CAST(e.export_id AS TEXT), CAST(e.user_id AS TEXT),
 			CAST(e.timestamp AS TEXT), CAST(e.format AS TEXT), CAST(e.config AS TEXT), e.conversation_count, e.file_size,
@@ -39,10 +43,10 @@ func (s *Store) archivedRows(ctx context.Context, q queryer, ids []string) ([]ex
 			LEFT JOIN exportops_export_metrics m ON m.export_id = e.export_id AND m.outcome = 1
 		WHERE `+archivable), list)
 	if err != nil {
-		return nil, fmt.Errorf("read whole log rows: %w", err)
+		return fmt.Errorf("read whole log rows: %w", err)
 	}
 	// Rows come as the list has them; to say so would sort them.
-	all, last := make([]exportops.ArchivedRow, 0, len(ids)), -1
+	last := -1
 	err = scanAll(rows, func() error {
 		var r exportops.ArchivedRow
 		var m exportops.ArchivedMetric
@@ -58,13 +62,15 @@ func (s *Store) archivedRows(ctx context.Context, q queryer, ids []string) ([]ex
 		if err == nil && at <= last {
 			err = fmt.Errorf("row %d comes after row %d", at, last)
 		}
-		all, last = append(all, r), at
-		return err
+		if last = at; err != nil {
+			return err
+		}
+		return fn(at, &r)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read whole log rows: %w", err)
+		return fmt.Errorf("read whole log rows: %w", err)
 	}
-	return all, nil
+	return nil
 }
 
 // DeleteArchived implements exportops.ArchiveStore. Rows are read and compared
@@ -135,13 +141,13 @@ func (s *Store) unedited(ctx context.Context, tx *sql.Tx, members []exportops.Ar
 	if err != nil {
 		return nil, 0, err
 	}
-	whole, err := s.archivedRows(ctx, tx, ids)
+	asArchived := make(map[string]bool, len(ids))
+	err = s.archivedRows(ctx, tx, ids, func(_ int, r *exportops.ArchivedRow) error {
+		asArchived[r.ID] = r.Hash() == hashes[r.ID]
+		return nil
+	})
 	if err != nil {
 		return nil, 0, err
-	}
-	asArchived := make(map[string]bool, len(whole))
-	for i := range whole {
-		asArchived[whole[i].ID] = whole[i].Hash() == hashes[whole[i].ID]
 	}
 	for _, r := range now {
 		if asArchived[r.ID] && r.Counted && goes(r) {

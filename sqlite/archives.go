@@ -290,7 +290,19 @@ func (s *Store) Archives(ctx context.Context, f exportops.ArchiveFilter) ([]expo
 }
 
 // ArchivedRows implements exportops.ArchiveStore.
-func (s *Store) ArchivedRows(ctx context.Context, ids []string) ([]exportops.ArchivedRow, error) {
-	rows, err := s.archivedRows(ctx, s.read, ids)
-	return rows, s.explain(err)
+func (s *Store) ArchivedRows(ctx context.Context, ids []string) (all []exportops.ArchivedRow, read int, err error) {
+	size := 0
+	read = len(ids)
+	err = s.archivedRows(ctx, s.read, ids, func(at int, r *exportops.ArchivedRow) error {
+		all = append(all, *r)
+		if size += r.Size(); size >= exportops.ArchivedAtOnce {
+			read = at + 1
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return all, read, s.explain(err)
 }

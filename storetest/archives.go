@@ -3,6 +3,7 @@ package storetest
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 func testArchives(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("rows", func(t *testing.T) { testArchivedRows(t, open) })
+	t.Run("large_rows", func(t *testing.T) { testLargeArchivedRows(t, open) })
 	t.Run("states", func(t *testing.T) { testArchiveStates(t, open) })
 	t.Run("register", func(t *testing.T) { testRegisterArchive(t, open) })
 	t.Run("members", func(t *testing.T) { testArchiveMembers(t, open) })
@@ -21,6 +23,26 @@ func testArchives(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("list", func(t *testing.T) { testArchiveList(t, open) })
 	t.Run("restore", func(t *testing.T) { testRestore(t, open) })
 	t.Run("replace", func(t *testing.T) { testReplace(t, open) })
+}
+
+func testLargeArchivedRows(t *testing.T, open func(testing.TB) Fixture) {
+	f := open(t)
+	ids := []string{"no id"}
+	for range 3 {
+		row := Row{Status: "failed", Config: `{"a": "` + strings.Repeat("x", exportops.ArchivedAtOnce*2/3) + `"}`}.Complete(after(noon, -time.Hour))
+		f.Insert(t, row)
+		ids = append(ids, row.ID)
+	}
+	rows, read, err := f.Store.ArchivedRows(t.Context(), ids)
+	must(t, err)
+	if len(rows) != 2 || read != 3 || rows[1].ID != ids[2] {
+		t.Errorf("of three large rows %d are read at once, which is to come to %d ids", len(rows), read)
+	}
+	rows, read, err = f.Store.ArchivedRows(t.Context(), ids[read:])
+	must(t, err)
+	if len(rows) != 1 || read != 1 || rows[0].ID != ids[3] {
+		t.Errorf("then %d, which comes to %d", len(rows), read)
+	}
 }
 
 // october is the month of most of the archives.
@@ -71,7 +93,7 @@ func move(t testing.TB, f Fixture, fence exportops.Fence, id int64, to ...export
 // membersOf hashes rows as they are now.
 func membersOf(t testing.TB, f Fixture, ids ...string) []exportops.ArchiveMember {
 	t.Helper()
-	rows, err := f.Store.ArchivedRows(t.Context(), ids)
+	rows, _, err := f.Store.ArchivedRows(t.Context(), ids)
 	must(t, err)
 	if len(rows) != len(ids) {
 		t.Fatalf("%d of %d rows were read", len(rows), len(ids))
@@ -135,7 +157,7 @@ func testArchivedRows(t *testing.T, open func(testing.TB) Fixture) {
 		FileSizeBytes: ptr(int64(524288)), ErrorType: ptr("Timeout"), ErrorMessage: ptr("late"), Timestamp: asked.String(),
 		CountedHour: ptr(asked.Hour().String()),
 	}
-	got, err := f.Store.ArchivedRows(t.Context(), []string{full.ID, exportops.NewID(), "no id", bare.ID})
+	got, _, err := f.Store.ArchivedRows(t.Context(), []string{full.ID, exportops.NewID(), "no id", bare.ID})
 	must(t, err)
 	if d := cmp.Diff(want, got); d != "" {
 		t.Fatalf("(-want +got):\n%s", d)
@@ -144,7 +166,7 @@ func testArchivedRows(t *testing.T, open func(testing.TB) Fixture) {
 		return
 	}
 	f.Exec(t, `UPDATE {logs} SET config = x'00ff' WHERE id = ?`, full.ID)
-	if got, err := f.Store.ArchivedRows(t.Context(), []string{full.ID, bare.ID}); err != nil || len(got) != 1 || got[0].ID != bare.ID {
+	if got, _, err := f.Store.ArchivedRows(t.Context(), []string{full.ID, bare.ID}); err != nil || len(got) != 1 || got[0].ID != bare.ID {
 		t.Fatalf("with bytes for a text come %+v, %v", got, err)
 	}
 }

@@ -36,7 +36,7 @@ func foundOf(t testing.TB, f Fixture, rows ...Row) (found []exportops.FoundRow) 
 	for _, r := range rows {
 		ids = append(ids, r.ID)
 	}
-	whole, err := f.Store.ArchivedRows(t.Context(), ids)
+	whole, _, err := f.Store.ArchivedRows(t.Context(), ids)
 	must(t, err)
 	for _, r := range whole {
 		found = append(found, exportops.FoundRow{Archive: "2025/10.parquet", ArchivedRow: r})

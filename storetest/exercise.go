@@ -67,7 +67,7 @@ func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, n
 	_, err = s.LogRowsByID(ctx, []string{page[0].ID, page[1].ID})
 	no(err)
 	name("ArchivedRows")
-	rows, err := s.ArchivedRows(ctx, []string{page[0].ID, page[1].ID})
+	rows, _, err := s.ArchivedRows(ctx, []string{page[0].ID, page[1].ID})
 	no(err)
 	name("ArchiveEpoch")
 	epoch, err := s.ArchiveEpoch(ctx)

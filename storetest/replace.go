@@ -198,7 +198,7 @@ func replaceFenced(t *testing.T, f Fixture) {
 func turnEpoch(t *testing.T, f Fixture) {
 	row := Row{}.Complete(after(noon, -time.Hour))
 	f.Insert(t, row)
-	rows, err := f.Store.ArchivedRows(t.Context(), []string{row.ID})
+	rows, _, err := f.Store.ArchivedRows(t.Context(), []string{row.ID})
 	must(t, err)
 	f.Exec(t, `DELETE FROM {logs} WHERE id = ?`, row.ID)
 	_, fence := begin(t, f, exportops.Started)

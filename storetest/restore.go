@@ -20,7 +20,7 @@ func testRestore(t *testing.T, open func(testing.TB) Fixture) {
 		for _, r := range rows {
 			ids = append(ids, r.ID)
 		}
-		whole, err := f.Store.ArchivedRows(t.Context(), ids)
+		whole, _, err := f.Store.ArchivedRows(t.Context(), ids)
 		must(t, err)
 		id, members := archived(t, f, fence, ids...)
 		if d := deleteArchived(t, f, fence, id, members, allGo); d.Deleted != int64(len(rows)) {
@@ -53,7 +53,7 @@ func testRestore(t *testing.T, open func(testing.TB) Fixture) {
 		a, b := full(f), Row{Status: "failed"}.Complete(after(hour, time.Minute))
 		rows := gone(t, f, a, b)
 		restore(t, f, []bool{true, true}, rows...)
-		got, err := f.Store.ArchivedRows(t.Context(), []string{a.ID, b.ID})
+		got, _, err := f.Store.ArchivedRows(t.Context(), []string{a.ID, b.ID})
 		must(t, err)
 		if d := cmp.Diff(rows, got); d != "" {
 			t.Fatalf("(-archived +restored):\n%s", d)
