@@ -23,9 +23,6 @@ import (
 //
 // That an object is only created is the service's to see to (If-None-Match: *). AWS,
 // R2, MinIO, Ceph and versitygw do; others take no notice of it and overwrite, which
-// Sweep has nothing to do: the service keeps nothing of a request that did not arrive whole.
-func (*Objects) Sweep(context.Context) ([]string, error) { return nil, nil }
-
 // ProbeCreate finds out. An object is sent in one request, so it has at most five
 // gigabytes, and there never is half of one.
 type Objects struct{ store *Store }
@@ -43,6 +40,9 @@ func OpenObjects(ctx context.Context, o Options) (*Objects, error) {
 	}
 	return &Objects{s}, nil
 }
+
+// Sweep has nothing to do: the service keeps nothing of a request that did not arrive whole.
+func (*Objects) Sweep(context.Context) ([]string, error) { return nil, nil }
 
 // Close lets go of idle connections.
 func (o *Objects) Close() error { return o.store.Close() }
