@@ -212,6 +212,9 @@ func TestAUserIsErasedFromArchives(t *testing.T) {
 			t.Fatalf("without archives: %v", err)
 		}
 		e.Exec(`UPDATE exportops_archives SET store = 'file:///before'`)
+		for _, key := range e.to.Keys() {
+			e.Must(e.to.Delete(t.Context(), key))
+		}
 		if _, err := e.erase(t); err == nil || !strings.Contains(err.Error(), "file:///before") {
 			t.Fatalf("with others: %v", err)
 		}

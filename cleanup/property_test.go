@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ type modelRow struct {
 	status   exportops.Status
 	key      string // "" for none
 	refused  bool
+	may      string // what a refused row may name
 	held     bool
 	expires  string // past, future, never, unreadable, implausible
 	old      bool   // created before the cut of a cleanup by age
@@ -60,10 +62,15 @@ func (m *model) due(r *modelRow) bool {
 	return r.expired()
 }
 
+// names reports whether the file of another row is the row's as well, or may be.
+func (r *modelRow) names(of *modelRow) bool {
+	return r != of && of.key != "" && (r.key == of.key || r.may == of.key)
+}
+
 // kept reports whether another row needs the file.
 func (m *model) kept(r *modelRow) bool {
 	for _, o := range m.rows {
-		if o == r || o.key != r.key || o.refused {
+		if !o.names(r) {
 			continue
 		}
 		if o.status == exportops.Queued || o.status == exportops.Processing {
@@ -78,7 +85,7 @@ func (m *model) kept(r *modelRow) bool {
 
 // keptByHold reports whether another row under a hold names the file.
 func (m *model) keptByHold(r *modelRow) bool {
-	return slices.ContainsFunc(m.rows, func(o *modelRow) bool { return o != r && o.key == r.key && !o.refused && o.held })
+	return slices.ContainsFunc(m.rows, func(o *modelRow) bool { return o.names(r) && o.held })
 }
 
 // claims reports whether a run will ask storage to delete anything.
@@ -174,6 +181,9 @@ func drawRow(t *rapid.T, w *testworld.World, n int) (row, *modelRow) {
 	case "refused":
 		m.refused = true
 		r.URL = rapid.SampledFrom([]string{"../" + key, "s3://elsewhere/" + key, "https://elsewhere.example.com/exports/" + escaped}).Draw(t, "refused")
+		if !strings.HasPrefix(r.URL, "s3:") { // which plainly is another bucket's
+			m.may = key
+		}
 	case "plain":
 		m.key, r.URL = key, key
 	case "escaped":
