@@ -48,14 +48,13 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 }
 
 // claimsBefore refuses a hold that there is nothing for, or that a claim was
-// before; else it returns how many claims are open.
+// before; else it returns how many claims are open. It reads the claims first:
+// one that ends after that would otherwise be open no more when they are read,
+// and not yet over when its file is asked for.
 func (s *Store) claimsBefore(ctx context.Context, tx pgx.Tx, h exportops.Hold, l exportops.Locator) (int64, error) {
 	column := "user_id"
 	if h.Scope == exportops.HoldExport {
 		column = "export_id"
-		if err := s.canBeHeld(ctx, tx, h); err != nil {
-			return 0, err
-		}
 	}
 	open, err := deletionsOf(tx.Query(ctx, `SELECT `+deletionColumns+` FROM exportops.deletions d WHERE d.state = 'claimed'`))
 	if err != nil {
@@ -67,6 +66,11 @@ func (s *Store) claimsBefore(ctx context.Context, tx pgx.Tx, h exportops.Hold, l
 	}
 	if claim != nil {
 		return 0, h.TooLate(*claim)
+	}
+	if h.Scope == exportops.HoldExport {
+		if err := s.canBeHeld(ctx, tx, h); err != nil {
+			return 0, err
+		}
 	}
 	return int64(len(open)), nil
 }

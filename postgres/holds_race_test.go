@@ -48,6 +48,29 @@ func TestHoldsBesideClaims(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a_hold_is_refused_whose_file_is_gone_while_it_is_placed", func(t *testing.T) {
+		w := newWorld(t)
+		id := w.due(1)
+		w.claim(w.a, w.begin(w.a, exportops.FileCleanup, noon), claimAllOf(nil))
+		tx := w.app()
+		w.exec(tx, `LOCK TABLE exportops.export_metrics IN ACCESS EXCLUSIVE MODE`)
+		placed := make(chan error, 1)
+		go func() {
+			_, err := w.b.PlaceHold(t.Context(), holdOn(exportops.HoldExport, id), exportops.Locator{})
+			placed <- err
+		}()
+		var err error
+		select {
+		case err = <-placed: // it has seen the claim, and looks no further
+		case <-w.waiting(tx): // it has read the row, and waits for the metrics
+			w.exec(tx, `UPDATE exportops.deletions SET state = 'deleted', finished_at = now()`)
+			w.commit(tx)
+			err = <-placed
+		}
+		if !exportops.IsKind(err, exportops.KindConflict) {
+			t.Fatalf("placed: %v", err)
+		}
+	})
 	t.Run("a_claim_waits_for_the_hold_and_sees_it", func(t *testing.T) {
 		w := newWorld(t)
 		held, free := w.due(2), w.due(1)

@@ -71,6 +71,24 @@ func (w *world) blockedBy(tx pgx.Tx, n int64) {
 		AND pid <> $1 AND wait_event_type = 'Lock'`, n, tx.Conn().PgConn().PID())
 }
 
+// waiting tells of the first backend that waits for the transaction's lock, for as long as the
+// test runs.
+func (w *world) waiting(tx pgx.Tx) <-chan struct{} {
+	seen := make(chan struct{})
+	pid := tx.Conn().PgConn().PID()
+	go func() {
+		var n int64
+		for n == 0 && w.a.pool.QueryRow(w.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE $1::int = ANY(pg_blocking_pids(pid))`, pid).Scan(&n) == nil {
+			time.Sleep(2 * time.Millisecond)
+		}
+		if n > 0 {
+			close(seen)
+		}
+	}()
+	return seen
+}
+
 // blocked waits until a backend waits for a lock.
 func (w *world) blocked() {
 	w.Helper()
