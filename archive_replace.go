@@ -68,6 +68,17 @@ func (a Archive) MayBeRemoved() error {
 	return ArchiveConflict("archive %d is %s, and its object has to stay", a.ID, a.State)
 }
 
+// Lost is the archive without its object: lost where rows may have been deleted because
+// of it, else removed.
+func (a Archive) Lost(why string, now Time) Archive {
+	to := ArchiveRemoved
+	if a.State.Trusted() {
+		to = ArchiveLost
+	}
+	a.State, a.RemovedAt, a.Error = to, &now, why
+	return a
+}
+
 // HeldInArchive refuses to take rows out of an archive that a hold covers.
 func HeldInArchive(hold int64) error {
 	return &Error{

@@ -23,12 +23,13 @@ const (
 	ArchiveAbandoned ArchiveState = "abandoned" // its rows are archived again, elsewhere
 	ArchiveReplaced  ArchiveState = "replaced"  // its rows are in another archive, or erased; its object is to go
 	ArchiveRemoved   ArchiveState = "removed"   // it was abandoned or replaced, and its object is gone
+	ArchiveLost      ArchiveState = "lost"      // its object is gone, and nobody meant that; Error says who took note
 )
 
 // ArchiveStates lists every state, in the order an archive passes through them.
 var ArchiveStates = []ArchiveState{
 	ArchiveIntended, ArchiveWritten, ArchiveVerified, ArchiveDeleting, ArchiveDone, ArchiveAbandoned,
-	ArchiveReplaced, ArchiveRemoved,
+	ArchiveReplaced, ArchiveRemoved, ArchiveLost,
 }
 
 // archiveMoves says where MoveArchive may take an archive from each state. What is
@@ -48,8 +49,12 @@ func (s ArchiveState) MayBecome(to ArchiveState) bool {
 
 // Finished reports whether nothing is left to do with the archive's rows.
 func (s ArchiveState) Finished() bool {
-	return s == ArchiveDone || s == ArchiveAbandoned || s == ArchiveReplaced || s == ArchiveRemoved
+	return s == ArchiveDone || s.Discarded() || s.Gone()
 }
+
+// Gone reports whether there is no object any more. One that lies there all the same is
+// unknown.
+func (s ArchiveState) Gone() bool { return s == ArchiveRemoved || s == ArchiveLost }
 
 // Trusted reports whether the object was seen to be what it should be, so that
 // rows may have been deleted because of it.
@@ -82,7 +87,7 @@ type Archive struct {
 	FinishedAt *Time        `json:"finished_at"`
 	Replaces   int64        `json:"replaces,omitempty"`    // the archive that it was written from, without the rows of an erased user
 	ReplacedBy int64        `json:"replaced_by,omitempty"` // the archive that has the rows it had; 0 also where none were left
-	RemovedAt  *Time        `json:"removed_at,omitempty"`  // when its object was seen to be gone
+	RemovedAt  *Time        `json:"removed_at,omitempty"`  // when its object was seen to be gone, or said to be
 	Error      string       `json:"error,omitempty"`       // what went wrong last
 }
 
@@ -151,11 +156,12 @@ type ArchiveStore interface {
 	// the rows were read from the export logs: ErrEpoch where that has changed.
 	BeginArchive(ctx context.Context, c Checkpoint, a Archive, epoch int64, name func(sequence int64) string) (Archive, error)
 	// RegisterArchive records, in one transaction, an archive that was found and read:
-	// as verified, with all of its rows, under its own Key. It keeps its own Sequence
-	// unless another archive of the month has that. ErrEpoch is that of BeginArchive.
-	// KindConflict says that the key is recorded, that another archive which is not
-	// finished has a row of it, or that a user is being erased: what comes meanwhile
-	// would not be looked at.
+	// as deleting, with all of its rows, under its own Key. It keeps its own Sequence
+	// unless another archive of the month has that. The record of the same archive that
+	// was lost, or lies in another storage, is what it becomes again; see Register.
+	// ErrEpoch is that of BeginArchive. KindConflict says that the key is recorded, that
+	// another archive which is not finished has a row of it, or that a user is being
+	// erased: what comes meanwhile would not be looked at.
 	RegisterArchive(ctx context.Context, c Checkpoint, a Archive, epoch int64, members []ArchiveMember) (Archive, error)
 	// AddArchiveMembers records neighbouring rows of an archive that is intended. A row
 	// that is a member of another one, which is not finished, is KindConflict.
@@ -168,6 +174,9 @@ type ArchiveStore interface {
 	// MarkArchive keeps what a verification found of an archive that is trusted: its
 	// fault, or "" where it is what was written. Of any other it keeps nothing.
 	MarkArchive(ctx context.Context, id int64, fault string) error
+	// LoseArchive records that the object of an archive is gone, see Archive.Lost, and
+	// forgets its members. Of one that is known to be gone nothing changes.
+	LoseArchive(ctx context.Context, id int64, why string, now Time) (Archive, error)
 	// ArchiveMembers returns members of an archive from a position on, in their order.
 	// Where some are dealt with there may be fewer than the limit; there are none only
 	// after the last.

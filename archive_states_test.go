@@ -20,6 +20,7 @@ func TestArchiveMoves(t *testing.T) {
 		exportops.ArchiveAbandoned: {exportops.ArchiveAbandoned},
 		exportops.ArchiveReplaced:  {exportops.ArchiveReplaced},
 		exportops.ArchiveRemoved:   {exportops.ArchiveRemoved},
+		exportops.ArchiveLost:      {exportops.ArchiveLost},
 	}
 	for _, from := range exportops.ArchiveStates {
 		for _, to := range exportops.ArchiveStates {

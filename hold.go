@@ -76,15 +76,17 @@ func (h Hold) Check() (Hold, error) {
 	}
 	h.Reason, h.PlacedBy = strings.TrimSpace(h.Reason), strings.TrimSpace(h.PlacedBy)
 	return h, errors.Join(append(errs,
-		checkHoldText("reason", h.Reason, "why it is held", MaxHoldReason), CheckHoldName("placed_by", h.PlacedBy))...)
+		CheckText("reason", h.Reason, "why it is held", MaxHoldReason), CheckHoldName("placed_by", h.PlacedBy))...)
 }
 
 // CheckHoldName checks who placed or released a hold; the error names field.
 func CheckHoldName(field, name string) error {
-	return checkHoldText(field, name, "who does it", MaxHoldName)
+	return CheckText(field, name, "who does it", MaxHoldName)
 }
 
-func checkHoldText(field, s, want string, most int) error {
+// CheckText checks what somebody says in their own words, in most bytes; the error names
+// field, and where there is nothing it asks for what is wanted.
+func CheckText(field, s, want string, most int) error {
 	switch {
 	case strings.TrimSpace(s) == "":
 		return &Error{Kind: KindInvalid, Field: field, Message: "missing", Hint: "say " + want}

@@ -37,9 +37,10 @@ func (k *Keeper) Audit(ctx context.Context, sample int) (Audit, error) {
 	recorded := map[string]bool{}
 	var ids, faulty []int64
 	err := k.all(ctx, func(a exportops.Archive) error {
-		// Of one that is removed nothing should be there.
-		if name, err := ParseKey(a.Key); err == nil && a.Store == k.Objects.ID() && a.State != exportops.ArchiveRemoved {
-			recorded[name.Key()], recorded[name.ManifestKey()] = true, true
+		// Of one that is removed nothing should be there, and of one that is lost its manifest.
+		if name, err := ParseKey(a.Key); err == nil && a.Store == k.Objects.ID() {
+			recorded[name.Key()] = !a.State.Gone()
+			recorded[name.ManifestKey()] = a.State != exportops.ArchiveRemoved
 		}
 		switch {
 		case a.State.Trusted() && a.Error != "":

@@ -269,7 +269,8 @@ func (k *Keeper) here(a exportops.Archive) error {
 	return &exportops.Error{
 		Kind: exportops.KindUnavailable, Field: "EXPORT_ARCHIVE_URL",
 		Message: fmt.Sprintf("archive %s lies in %s, and %s is configured", a.Key, a.Store, k.Objects.ID()),
-		Hint:    "name the storage that holds it",
+		Hint: "configure the storage that holds it; or copy the archive and its manifest to the one that is configured, " +
+			"under the same keys, and record that with: exportops archive register",
 	}
 }
 

@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -12,10 +11,11 @@ import (
 
 // Register records archives that lie in the storage and that no record knows: a
 // database that was restored from a backup knows nothing of those that were written
-// since. Each is read, and its manifest must describe it. It is recorded as one that
-// was verified and whose rows are still to be deleted, because rows of it may have
-// come back with the backup: the next log cleanup deletes those that are the same,
-// instead of archiving them a second time.
+// since. Each is read, and its manifest must describe it. It is recorded as one whose
+// rows are still to be deleted, because rows of it may have come back with the backup:
+// the next log cleanup deletes those that are the same, instead of archiving them a
+// second time. One that was recorded as lying in another storage, from which it was
+// copied, is recorded as lying here; one that was lost is an archive again.
 //
 // What cannot be registered is left as it is, with the reason in res; so is told what
 // holds rows of users who were erased since, which nobody is given. It goes on until
@@ -60,28 +60,34 @@ func (k *Keeper) Unrecorded(ctx context.Context) (keys []string, err error) {
 	return keys, err
 }
 
+// unknown is an object that no record knows, beside what was recorded of its name.
+type unknown struct {
+	exportops.Object
+	was *exportops.Archive
+}
+
 // unrecorded lists the archives without a record. An archive is recorded before it is
 // written, so the records are read last.
-func (k *Keeper) unrecorded(ctx context.Context) ([]exportops.Object, error) {
-	var all []exportops.Object
+func (k *Keeper) unrecorded(ctx context.Context) ([]unknown, error) {
+	var all []unknown
 	for o, err := range k.Objects.List(ctx, Folder) {
 		if err != nil {
 			return nil, fmt.Errorf("list the archives: %w", err)
 		}
 		if name, err := ParseKey(o.Key); err == nil && name.Key() == o.Key {
-			all = append(all, o)
+			all = append(all, unknown{Object: o})
 		}
 	}
-	recorded := map[string]bool{}
+	recorded := map[string]*exportops.Archive{}
 	err := k.all(ctx, func(a exportops.Archive) error {
-		if a.Store == k.Objects.ID() {
-			recorded[a.Key] = true
+		if a.Store == k.Objects.ID() || recorded[a.Key] == nil {
+			recorded[a.Key] = &a
 		}
 		return nil
 	})
-	var out []exportops.Object
+	var out []unknown
 	for _, o := range all {
-		if !recorded[o.Key] {
+		if o.was = recorded[o.Key]; o.was == nil || o.was.State.Gone() || o.was.Store != k.Objects.ID() {
 			out = append(out, o)
 		}
 	}
@@ -113,7 +119,7 @@ func (k *Keeper) takenRows(ctx context.Context) (map[string]bool, error) {
 }
 
 // registerOne registers one archive, or says why not.
-func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.Object, taken map[string]bool,
+func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o unknown, taken map[string]bool,
 	res *exportops.RegisterResult,
 ) (why string, err error) {
 	epoch, err := k.Store.ArchiveEpoch(ctx)
@@ -145,12 +151,19 @@ func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.
 	if err != nil {
 		return "", err
 	}
-	a := exportops.Archive{Store: k.Objects.ID(), Key: o.Key, SHA256: hex.EncodeToString(sum[:]), Rows: s.Rows, Bytes: s.Bytes}
+	a := k.describe(name.Start(), s)
+	a.Key, a.Sequence = name.Key(), name.Sequence
 	if why, err := k.manifest(ctx, a, s, false); why != "" || err != nil {
 		return why, err
 	}
+	if o.was != nil {
+		if err := o.was.MayBecomeAgain(a); err != nil {
+			return err.Error(), nil
+		}
+	}
+	moved := o.was != nil && o.was.State != exportops.ArchiveLost // with what is known of its rows
 	for _, m := range members {
-		if taken[m.RowID] {
+		if taken[m.RowID] && !moved {
 			return "another archive, which is not finished, holds rows of it: run log-cleanup, and then this again", nil
 		}
 	}
@@ -163,8 +176,6 @@ func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.
 		return "", err
 	}
 	if next != nil {
-		a := k.describe(name.Start(), s)
-		a.Key, a.Sequence = name.Key(), name.Sequence
 		cp, err := next()
 		if err == nil {
 			_, err = k.Store.RegisterArchive(ctx, cp, a, epoch, members)
@@ -173,6 +184,9 @@ func (k *Keeper) registerOne(ctx context.Context, next Checkpoints, o exportops.
 			return "", err
 		}
 		res.Registered++
+		if moved {
+			res.Moved++
+		}
 	}
 	for _, m := range members {
 		taken[m.RowID] = true

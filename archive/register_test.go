@@ -1,9 +1,11 @@
 package archive_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +140,131 @@ func TestRegister(t *testing.T) {
 		got := a.register(t, false)
 		same(t, "result", [3]int64{got.Found, got.Registered, got.LeftTotal}, [3]int64{4, 3, 1})
 	})
+}
+
+// emptied is a world whose archives are finished, and the first of them.
+func emptied(t *testing.T) (archived, exportops.Archive) {
+	t.Helper()
+	a := newArchived(t)
+	return a, a.Archives()[0]
+}
+
+func TestRegisterWhatWasMoved(t *testing.T) {
+	a, first := emptied(t)
+	moved := *a.to
+	moved.Name, moved.Folder = "test://moved", filepath.Join(a.Dir, "moved")
+	a.Must(os.CopyFS(moved.Folder, os.DirFS(a.to.Folder)))
+	before, _ := a.once(t)
+	a.to = &moved
+	a.keeper.Objects = a.to
+	if _, err := a.keeper.Holding(t.Context(), first, another); !exportops.IsKind(err, exportops.KindUnavailable) {
+		t.Fatalf("it lies elsewhere: %v", err)
+	}
+	known := a.Archives()
+	dry := a.register(t, true)
+	same(t, "dry run", [4]int64{dry.Found, dry.Registered, dry.Moved, dry.Rows}, [4]int64{3, 0, 0, 60})
+	got := a.register(t, false)
+	same(t, "result", [5]int64{got.Found, got.Registered, got.Moved, got.Rows, got.LeftTotal}, [5]int64{3, 3, 3, 60, 0})
+	for i := range known {
+		known[i].Store = "test://moved"
+	}
+	same(t, "records", a.Archives(), known)
+	a.cleanLogs(t)
+	rows, most := a.once(t)
+	same(t, "found", [2]int{rows, most}, [2]int{before, 1})
+	audit, err := a.keeper.Audit(t.Context(), 0)
+	a.Must(err)
+	same(t, "audit", [3]int64{audit.Checked, int64(len(audit.Faults)), audit.UnrecordedTotal}, [3]int64{3, 0, 0})
+}
+
+func TestLost(t *testing.T) {
+	lose := func(a archived, id int64, unseen bool) error {
+		_, err := a.keeper.Lose(t.Context(), id, "the disk is broken", "operations", unseen, a.Clock.At())
+		return err
+	}
+	t.Run("and_found_again", func(t *testing.T) {
+		a, first := emptied(t)
+		if err := lose(a, first.ID, false); !exportops.IsKind(err, exportops.KindConflict) {
+			t.Fatalf("its object is there: %v", err)
+		}
+		aside := filepath.Join(a.Dir, "aside")
+		a.Must(os.Rename(filepath.Join(a.to.Folder, first.Key), aside))
+		if err := lose(a, first.ID, true); !exportops.IsKind(err, exportops.KindInvalid) {
+			t.Fatalf("unseen, where it can be looked for: %v", err)
+		}
+		a.Must(lose(a, first.ID, false))
+		now := a.Archives()[0]
+		same(t, "it is", [2]string{string(now.State), now.Error}, [2]string{"lost", "lost: the disk is broken (operations)"})
+		rows, _ := a.once(t)
+		same(t, "found", rows, 60-int(first.Rows))
+		a.cleanLogs(t)
+		audit, err := a.keeper.Audit(t.Context(), 0)
+		a.Must(err)
+		same(t, "audit", [3]int64{audit.Checked, int64(len(audit.Faults)), audit.UnrecordedTotal}, [3]int64{2, 0, 0})
+
+		a.Must(os.Rename(aside, filepath.Join(a.to.Folder, first.Key)))
+		unknown, err := a.keeper.Unrecorded(t.Context())
+		a.Must(err)
+		same(t, "unknown", unknown, []string{first.Key})
+		got := a.register(t, false)
+		same(t, "result", [3]int64{got.Registered, got.Moved, got.LeftTotal}, [3]int64{1, 0, 0})
+		a.cleanLogs(t)
+		rows, most := a.once(t)
+		same(t, "found again", [2]int{rows, most}, [2]int{60, 1})
+		same(t, "it is", string(a.Archives()[0].State), "done")
+	})
+	t.Run("with_its_storage", func(t *testing.T) {
+		a, first := emptied(t)
+		a.to = &testworld.Objects{Name: "test://new", Folder: t.TempDir()}
+		a.keeper.Objects = a.to
+		if err := lose(a, first.ID, false); !exportops.IsKind(err, exportops.KindUnavailable) {
+			t.Fatalf("nobody looked: %v", err)
+		}
+		a.Must(lose(a, first.ID, true))
+		same(t, "it is", a.Archives()[0].Error, "lost with test://archive, where nobody could look: the disk is broken (operations)")
+	})
+	t.Run("but_not_what_cannot_be_looked_for", func(t *testing.T) {
+		a, first := emptied(t)
+		a.to.Opening = func(string) error { return errors.New("the network is down") }
+		if err := lose(a, first.ID, false); err == nil {
+			t.Fatal("it is lost")
+		}
+		same(t, "it is", string(a.Archives()[0].State), "done")
+	})
+}
+
+// What lies under the name of an archive that was removed holds what was to be gone.
+func TestWhatWasRemovedIsNotRegistered(t *testing.T) {
+	a, first := emptied(t)
+	name, err := archive.ParseKey(first.Key)
+	a.Must(err)
+	was := map[string]string{first.Key: textOf(t, a, first.Key), name.ManifestKey(): textOf(t, a, name.ManifestKey())}
+	_, err = a.Runner(a.Archiving(a.to)).Run(t.Context(), jobs.Request{Job: exportops.EraseUser, Trigger: exportops.ByCommand, UserID: another})
+	a.Must(err)
+	for key, text := range was {
+		a.Must(os.WriteFile(filepath.Join(a.to.Folder, key), []byte(text), 0o600))
+	}
+	left, err := a.keeper.Unrecorded(t.Context())
+	a.Must(err)
+	same(t, "unknown", left, []string{first.Key})
+	got := a.register(t, false)
+	same(t, "result", [2]int64{got.Registered, got.LeftTotal}, [2]int64{0, 1})
+	same(t, "it says that it was removed", strings.Contains(got.Left[0].Why, "delete the object"), true)
+}
+
+// The rows of an archive that was registered may be gone: it is never given up.
+func TestWhatWasRegisteredIsKeptThoughItIsMisread(t *testing.T) {
+	a := restored(t)
+	a.Exec(`DELETE FROM export_logs`)
+	a.register(t, false)
+	key := a.Archives()[0].Key
+	a.Must(a.to.Flip(key))
+	_, err := a.Runner(a.Archiving(a.to)).Run(t.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCron})
+	same(t, "it fails", exportops.IsKind(err, exportops.KindUnavailable), true)
+	a.Must(a.to.Flip(key))
+	a.cleanLogs(t)
+	rows, most := a.once(t)
+	same(t, "found", [2]int{rows, most}, [2]int{60, 1})
 }
 
 func textOf(t *testing.T, a archived, key string) string {

@@ -323,7 +323,7 @@ func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 		if r.ended(ctx, r.work) {
 			return false, nil
 		}
-		if a.Replaces != 0 { // an erasure writes it anew
+		if a.Replaces != 0 && !a.State.Trusted() { // an erasure writes it anew
 			if err := r.move(working, &a, exportops.ArchiveAbandoned, "the erasure that wrote it did not end"); err != nil {
 				return false, err
 			}

@@ -135,7 +135,7 @@ func (e *archiveErasure) finishEarlier(ctx context.Context) (bool, error) {
 // list reads the records of all archives that may have an object, oldest first.
 func (e *archiveErasure) list(ctx context.Context) (all []exportops.Archive, err error) {
 	err = eachArchive(ctx, e.Store, func(a exportops.Archive) bool {
-		if a.State != exportops.ArchiveRemoved {
+		if !a.State.Gone() {
 			all = append(all, a)
 		}
 		return true
@@ -154,7 +154,7 @@ type ArchiveLister interface {
 func RefuseArchives(ctx context.Context, s ArchiveLister) error {
 	some := false
 	err := eachArchive(ctx, s, func(a exportops.Archive) bool {
-		some = a.State != exportops.ArchiveRemoved
+		some = !a.State.Gone()
 		return !some
 	})
 	if err != nil || !some {
@@ -315,7 +315,7 @@ func (e *archiveErasure) giveUp(ctx context.Context, id int64, why error) error 
 
 // remove deletes what nothing relies on, and records that it is gone.
 func (e *archiveErasure) remove(ctx context.Context, a exportops.Archive) error {
-	if a.State == exportops.ArchiveRemoved {
+	if a.State.Gone() {
 		return nil
 	}
 	if err := e.Archives.Remove(ctx, a); err != nil {

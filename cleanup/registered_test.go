@@ -97,6 +97,59 @@ func TestErasureWhereArchivesAreUnknown(t *testing.T) {
 	})
 }
 
+// A backup knows archives that erasures have replaced since, or removed.
+func TestErasureWhereArchivesAreGone(t *testing.T) {
+	e := newErasable(t)
+	dir := t.TempDir()
+	e.Exec(`VACUUM INTO ?`, filepath.Join(dir, "exportops.db"))
+	_, err := e.erase(t)
+	e.Must(err)
+	w := testworld.New(t, dir)
+	w.Write("live", "content")
+	e = &erasable{archives: &archives{World: w, to: e.to, ids: e.ids}, kept: e.kept, rows: e.rows}
+	e.register(t)
+	if res, err := e.erase(t); err == nil || res.Receipt != nil {
+		t.Fatalf("receipt %v, %v", res.Receipt, err)
+	}
+	k := &archive.Keeper{Store: e.Store, Objects: e.to, Dir: t.TempDir()}
+	audit, err := k.Audit(t.Context(), 0)
+	e.Must(err)
+	if len(audit.Faults) == 0 {
+		t.Fatal("no archive is missing")
+	}
+	for _, f := range audit.Faults {
+		_, err := k.Lose(t.Context(), f.ID, "erased after the backup", "operations", false, e.Clock.At())
+		e.Must(err)
+	}
+	e.mustRun(t) // finishes what was registered
+	res, err := e.erase(t)
+	e.Must(err)
+	if res.Receipt == nil || res.Archived != 0 {
+		t.Errorf("%d archived rows were erased, receipt %v", res.Archived, res.Receipt)
+	}
+	e.wantErased(t)
+}
+
+// EXPORT_ARCHIVE_URL was changed, and what was archived before was copied.
+func TestErasureWhereArchivesWereMoved(t *testing.T) {
+	e := newErasable(t)
+	moved := *e.to
+	moved.Name = "test://moved"
+	e.to = &moved
+	if res, err := e.erase(t); !exportops.IsKind(err, exportops.KindRefused) || res.Receipt != nil {
+		t.Fatalf("receipt %v, %v", res.Receipt, err)
+	}
+	if got := e.register(t); got.Moved == 0 || got.LeftTotal != 0 {
+		t.Fatalf("registered %+v", got)
+	}
+	res, err := e.erase(t)
+	e.Must(err)
+	if res.Receipt == nil || res.Archived != e.rows {
+		t.Errorf("%d archived rows were erased, receipt %v", res.Archived, res.Receipt)
+	}
+	e.wantErased(t)
+}
+
 // The rows of an archive that was registered are restored, and archived again: the file
 // is the same.
 func TestARegisteredArchiveIsTheOnlyRecordOfItsObject(t *testing.T) {

@@ -32,7 +32,7 @@ type archivePath struct {
 }
 
 type archivesInput struct {
-	State  exportops.ArchiveState `query:"state" enum:"intended,written,verified,deleting,done,abandoned,replaced,removed" doc:"Only in this state"`
+	State  exportops.ArchiveState `query:"state" enum:"intended,written,verified,deleting,done,abandoned,replaced,removed,lost" doc:"Only in this state"`
 	Limit  int                    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Archives a page"`
 	Cursor string                 `query:"cursor" maxLength:"512" doc:"next_cursor of the page before; opaque"`
 }

@@ -27,7 +27,7 @@ func registerEnding(res *exportops.RegisterResult) ending {
 	res.Fill()
 	return ending{
 		value: res, failed: res.LeftTotal, complete: res.Complete,
-		failure: "there are archives that could not be registered",
+		failure: "there are archives that somebody has to see to",
 		stamp: func(run exportops.Run, now exportops.Time) {
 			res.RunID, res.Timestamp, res.DurationMS = run.ID, now, now.Sub(run.StartedAt.Time).Milliseconds()
 		},

@@ -78,42 +78,6 @@ func insertArchive(ctx context.Context, tx pgx.Tx, a *exportops.Archive) error {
 	return nil
 }
 
-// RegisterArchive implements exportops.ArchiveStore. An erasure turns the epoch, and so
-// waits for the lock, before it looks at the archives: one that this does not see will
-// see the archive.
-func (s *Store) RegisterArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, members []exportops.ArchiveMember) (
-	exportops.Archive, error,
-) {
-	err := s.fenced(ctx, c, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, 0)`, lockArchives); err != nil {
-			return fmt.Errorf("number an archive: %w", err)
-		}
-		var run string
-		err := tx.QueryRow(ctx, `SELECT id FROM exportops.runs WHERE state = 'running' AND job = $1 LIMIT 1`, string(exportops.EraseUser)).Scan(&run)
-		switch {
-		case err == nil:
-			return exportops.NotWhileErasing(run)
-		case !errors.Is(err, pgx.ErrNoRows):
-			return fmt.Errorf("look for erasures: %w", err)
-		}
-		if err := inEpoch(ctx, tx, epoch); err != nil {
-			return err
-		}
-		in, err := archivesOf(ctx, tx, `WHERE a.month = $1::timestamptz ORDER BY a.sequence`, a.Month.String())
-		if err != nil {
-			return err
-		}
-		if err := a.Register(in, c); err != nil {
-			return err
-		}
-		if err := insertArchive(ctx, tx, &a); err != nil {
-			return err
-		}
-		return insertMembers(ctx, tx, a.ID, members)
-	})
-	return a, err
-}
-
 // AddArchiveMembers implements exportops.ArchiveStore.
 func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, id int64, members []exportops.ArchiveMember) error {
 	return s.fenced(ctx, c, func(tx pgx.Tx) error {
@@ -267,13 +231,13 @@ func membersFrom(ctx context.Context, tx pgx.Tx, id, from int64, positions int) 
 func (s *Store) AdoptArchives(ctx context.Context, c exportops.Checkpoint) (all []exportops.Archive, err error) {
 	err = s.fenced(ctx, c, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE exportops.archives AS a SET run_id = $1
-			WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id <> $1 AND NOT EXISTS (
+			WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed', 'lost') AND a.run_id <> $1 AND NOT EXISTS (
 				SELECT 1 FROM exportops.runs r WHERE r.id = a.run_id AND r.state = 'running' AND r.lease_until > $2::timestamptz)`,
 			c.RunID, c.Now.String())
 		if err != nil {
 			return fmt.Errorf("take archives over: %w", err)
 		}
-		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id = $1 ORDER BY a.id`, c.RunID)
+		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed', 'lost') AND a.run_id = $1 ORDER BY a.id`, c.RunID)
 		return err
 	})
 	return all, err

@@ -80,37 +80,6 @@ func insertArchive(ctx context.Context, tx *sql.Tx, a *exportops.Archive) error 
 	return nil
 }
 
-// RegisterArchive implements exportops.ArchiveStore.
-func (s *Store) RegisterArchive(ctx context.Context, c exportops.Checkpoint, a exportops.Archive, epoch int64, members []exportops.ArchiveMember) (
-	exportops.Archive, error,
-) {
-	err := s.fenced(ctx, c, func(tx *sql.Tx) error {
-		var run string
-		err := tx.QueryRowContext(ctx, `SELECT id FROM exportops_runs WHERE state = 'running' AND job = ?`, exportops.EraseUser).Scan(&run)
-		switch {
-		case err == nil:
-			return exportops.NotWhileErasing(run)
-		case !errors.Is(err, sql.ErrNoRows):
-			return fmt.Errorf("look for erasures: %w", err)
-		}
-		if err := inEpoch(ctx, tx, epoch); err != nil {
-			return err
-		}
-		in, err := archivesOf(ctx, tx, `WHERE a.month = ? ORDER BY a.sequence`, a.Month.String())
-		if err != nil {
-			return err
-		}
-		if err := a.Register(in, c); err != nil {
-			return err
-		}
-		if err := insertArchive(ctx, tx, &a); err != nil {
-			return err
-		}
-		return insertMembers(ctx, tx, a.ID, members)
-	})
-	return a, err
-}
-
 // AddArchiveMembers implements exportops.ArchiveStore.
 func (s *Store) AddArchiveMembers(ctx context.Context, c exportops.Checkpoint, id int64, members []exportops.ArchiveMember) error {
 	return s.fenced(ctx, c, func(tx *sql.Tx) error {
@@ -252,13 +221,13 @@ func (s *Store) ArchiveMembers(ctx context.Context, id, from int64, limit int) (
 func (s *Store) AdoptArchives(ctx context.Context, c exportops.Checkpoint) (all []exportops.Archive, err error) {
 	err = s.fenced(ctx, c, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE exportops_archives AS a SET run_id = ?1
-			WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id <> ?1 AND NOT EXISTS (
+			WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed', 'lost') AND a.run_id <> ?1 AND NOT EXISTS (
 				SELECT 1 FROM exportops_runs r WHERE r.id = a.run_id AND r.state = 'running' AND r.lease_until > ?2)`,
 			c.RunID, c.Now.String())
 		if err != nil {
 			return fmt.Errorf("take archives over: %w", err)
 		}
-		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed') AND a.run_id = ? ORDER BY a.id`, c.RunID)
+		all, err = archivesOf(ctx, tx, `WHERE a.state NOT IN ('done', 'abandoned', 'replaced', 'removed', 'lost') AND a.run_id = ? ORDER BY a.id`, c.RunID)
 		return err
 	})
 	return all, err

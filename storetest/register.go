@@ -30,7 +30,7 @@ func testRegisterArchive(t *testing.T, open func(testing.TB) Fixture) {
 		got, err := register(t, f, fence, want, row)
 		must(t, err)
 		at := noon
-		want.ID, want.State, want.RunID, want.CreatedAt, want.VerifiedAt = got.ID, exportops.ArchiveVerified, fence.RunID, noon, &at
+		want.ID, want.State, want.RunID, want.CreatedAt, want.VerifiedAt = got.ID, exportops.ArchiveDeleting, fence.RunID, noon, &at
 		if d := cmp.Diff(want, archiveOf(t, f, got.ID)); d != "" || !got.Registered() {
 			t.Errorf("registered %v (-want +got):\n%s", got.Registered(), d)
 		}
@@ -89,5 +89,65 @@ func testRegisterArchive(t *testing.T, open func(testing.TB) Fixture) {
 		must(t, err)
 		_, err = register(t, f, fence, found(1, "a"))
 		must(t, err)
+	})
+	t.Run("one_that_was_lost_is_an_archive_again", func(t *testing.T) {
+		f := open(t)
+		_, fence := begin(t, f, exportops.Started)
+		row := exportops.NewID()
+		first, err := register(t, f, fence, found(1, "a"), row)
+		must(t, err)
+		for range 2 { // the second time it is known
+			got, err := f.Store.LoseArchive(t.Context(), first.ID, "the bucket is gone", noon)
+			must(t, err)
+			if d := cmp.Diff(archiveOf(t, f, first.ID), got); d != "" || got.State != exportops.ArchiveLost || got.RemovedAt == nil || got.Error != "the bucket is gone" {
+				t.Errorf("it is %+v (-read +lost):\n%s", got, d)
+			}
+		}
+		if left := membersLeft(t, f, first.ID); len(left) != 0 {
+			t.Errorf("its rows are %+v", left)
+		}
+		again, err := register(t, f, fence, found(1, "a"), row)
+		must(t, err)
+		if d := cmp.Diff(first, archiveOf(t, f, again.ID)); d != "" || len(membersLeft(t, f, first.ID)) != 1 {
+			t.Errorf("it is not what it was (-first +again):\n%s", d)
+		}
+	})
+	t.Run("one_that_lies_elsewhere_now_keeps_its_record", func(t *testing.T) {
+		f := open(t)
+		_, fence := begin(t, f, exportops.Started)
+		want := intend(t, f, fence, 1)
+		here := want
+		here.ID, here.Store, here.Replaces = 0, "t", 0
+		got, err := register(t, f, fence, here, exportops.NewID())
+		must(t, err)
+		want.Store = "t"
+		if d := cmp.Diff(want, archiveOf(t, f, got.ID)); d != "" || len(membersLeft(t, f, got.ID)) != 0 {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	})
+	t.Run("not_under_the_name_of_another", func(t *testing.T) {
+		f := open(t)
+		_, fence := begin(t, f, exportops.Started)
+		first := intend(t, f, fence, 1)
+		other := first
+		other.ID, other.Store, other.SHA256 = 0, "t", "0815"
+		if _, err := register(t, f, fence, other); !exportops.IsKind(err, exportops.KindConflict) {
+			t.Errorf("with another SHA-256: %v", err)
+		}
+		move(t, f, fence, first.ID, exportops.ArchiveAbandoned)
+		other.SHA256 = first.SHA256
+		if _, err := register(t, f, fence, other); !exportops.IsKind(err, exportops.KindConflict) {
+			t.Errorf("what was given up: %v", err)
+		}
+		got, err := f.Store.LoseArchive(t.Context(), first.ID, "the bucket is gone", noon)
+		must(t, err)
+		if d := cmp.Diff(archiveOf(t, f, first.ID), got); d != "" || got.State != exportops.ArchiveRemoved {
+			t.Errorf("it is %+v (-read +lost):\n%s", got, d)
+		}
+		if _, err := register(t, f, fence, other); !exportops.IsKind(err, exportops.KindConflict) {
+			t.Errorf("what was removed: %v", err)
+		}
+		_, err = f.Store.LoseArchive(t.Context(), 4711, "why", noon)
+		wantKind(t, err, exportops.KindNotFound, "archive")
 	})
 }

@@ -15,11 +15,13 @@ type archiveCmd struct {
 
 	DropTable archiveDropTableCmd `cmd:"" name:"drop-table" help:"Drop a table that restore --beside made."`
 
+	Lost archiveLostCmd `cmd:"" help:"Record that the object of an archive is gone for good."`
+
 	Register archiveRegisterCmd `cmd:"" help:"Record archives that the database does not know, as after it was restored from a backup."`
 }
 
 type archiveLsCmd struct {
-	State  string `name:"state" placeholder:"STATE" help:"intended, written, verified, deleting, done, abandoned, replaced or removed"`
+	State  string `name:"state" placeholder:"STATE" help:"intended, written, verified, deleting, done, abandoned, replaced, removed or lost"`
 	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"at most so many, 1 to 500 (${default})"`
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"go on where the page before ended"`
 }

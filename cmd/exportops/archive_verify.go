@@ -77,9 +77,10 @@ func (e *env) drawAudit(a archive.Audit) {
 	if len(a.Faults) > 0 {
 		rows := make([][]string, len(a.Faults))
 		for i, f := range a.Faults {
-			rows[i] = []string{f.Key, f.Fault}
+			rows[i] = []string{number(f.ID), f.Key, f.Fault}
 		}
-		e.table("not as written", []string{"archive", "what is wrong"}, rows)
+		e.table("not as written", []string{"id", "archive", "what is wrong"}, rows)
+		e.stdout.printf("put back what is missing, from a backup or an earlier version; what is gone for good: exportops archive lost\n")
 	}
 	if len(a.Unrecorded) > 0 {
 		rows := make([][]string, len(a.Unrecorded))

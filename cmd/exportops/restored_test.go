@@ -195,8 +195,8 @@ func TestStartingOnARestoredBackup(t *testing.T) {
 func startOnARestoredBackup(t *testing.T, w backedUp) {
 	const hour, day = time.Hour, 24 * time.Hour
 	sh := blocks(t, "../../docs/restored-backup.md", "sh")
-	if len(sh) != 7 {
-		t.Fatalf("the document has %d blocks of commands; this test knows 7", len(sh))
+	if len(sh) != 9 {
+		t.Fatalf("the document has %d blocks of commands; this test knows 9", len(sh))
 	}
 
 	// The world as it is backed up.
@@ -210,9 +210,12 @@ func startOnARestoredBackup(t *testing.T, w backedUp) {
 	for n := range 10 {
 		w.row(100+n, restoredUser, "failed", "", 90*day, 0)
 	}
+	w.row(200, restoredUser, "failed", "", 400*day, 0)
+	w.row(201, erasedUserID, "failed", "", 400*day, 0)
 	for _, key := range []string{"due.csv", "made-again.csv", "live.csv", "erased.csv", "held.csv", "due-too.csv"} {
 		w.put(key)
 	}
+	w.says("the archiving before the backup", w.sh("EXPORT_LOG_RETENTION=200d exportops run log-cleanup"), map[string]any{"archived_count": 2})
 	nextSecond()
 	w.backup()
 	backupTime := time.Now().UTC().Format(time.RFC3339Nano)
@@ -252,13 +255,17 @@ func startOnARestoredBackup(t *testing.T, w backedUp) {
 	}
 	// since.csv is unknown, but too young to be called so.
 	w.says("files and rows", w.sh("exportops reconcile --dry-run"), map[string]any{"files_known": 4, "files_recent": 1, "missing_files": 1})
-	w.says("the archives", w.sh("exportops archive register --dry-run"), map[string]any{"found": 1, "rows": 10, "rows_present": 10})
+	w.says("the archives", w.sh("exportops archive register --dry-run"), map[string]any{"found": 2, "rows": 11, "rows_present": 10})
 
 	holds := w.sh("exportops hold ls")["holds"].([]any)
 	all, _ := json.Marshal(holds[0].(map[string]any)["id"])
-	w.says("the archives then", doc(4, "HOLD="+string(all)), map[string]any{"archives": 1, "unrecorded_total": 0})
+	then := doc(4, "HOLD="+string(all))
+	w.says("the archives then", then, map[string]any{"archives": 3, "unrecorded_total": 0})
+	gone, _ := json.Marshal(then["faults"].([]any)[0].(map[string]any)["id"])
+	doc(5, "LOST="+string(gone))
+	w.says("the archives in the end", doc(6), map[string]any{"archives": 2, "checked": 2, "unrecorded_total": 0})
 
-	doc(5)
+	doc(7)
 	plan, err := os.ReadFile(filepath.Join(w.dir, "plan.json"))
 	w.must(err)
 	for key, want := range map[string]string{
@@ -278,7 +285,7 @@ func startOnARestoredBackup(t *testing.T, w backedUp) {
 	}
 	// The operator knows of the expiry that was moved.
 	w.exec(`UPDATE export_logs SET expires_at = '2999-01-01T00:00:00.000Z' WHERE export_id = '` + exportNo(6) + `'`)
-	doc(6)
+	doc(8)
 
 	for key, want := range map[string]bool{
 		"due.csv": false, "made-again.csv": true, "live.csv": true, "erased.csv": false, "held.csv": true, "since.csv": true, "due-too.csv": true,
@@ -297,7 +304,7 @@ func startOnARestoredBackup(t *testing.T, w backedUp) {
 			t.Errorf("%s: %d, want %d", query, n, want)
 		}
 	}
-	w.says("archives", w.sh("exportops archive verify"), map[string]any{"archives": 1, "rows": 10, "unrecorded_total": 0})
+	w.says("archives", w.sh("exportops archive verify"), map[string]any{"archives": 2, "rows": 11, "unrecorded_total": 0})
 	lines := w.sh("exportops archive search >found; wc -l <found | tr -d ' '; printf '{\"n\":%s}' $(wc -l <found)")
-	w.says("archived rows", lines, map[string]any{"n": strconv.Itoa(10)})
+	w.says("archived rows", lines, map[string]any{"n": strconv.Itoa(11)})
 }

@@ -2,6 +2,7 @@ package testworld
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -20,6 +21,7 @@ import (
 // It lies in a folder, so that another process finds what this one wrote.
 type Objects struct {
 	Folder string
+	Name   string // of the place; "" is that of all which have none
 
 	// Before is called before an object is created. Its error is the answer.
 	Before func(key string) error
@@ -32,7 +34,7 @@ type Objects struct {
 var _ exportops.ObjectStore = (*Objects)(nil)
 
 // ID implements exportops.ObjectStore.
-func (o *Objects) ID() string { return "test://archive" }
+func (o *Objects) ID() string { return cmp.Or(o.Name, "test://archive") }
 
 func (o *Objects) path(key string) string { return filepath.Join(o.Folder, filepath.FromSlash(key)) }
 
