@@ -65,7 +65,7 @@ func (*doctorCmd) Run(e *env) error {
 		d.say("settings", fine, "", "every setting can be read")
 		d.restored(cfg)
 		d.secrets(cfg)
-		d.archive(cfg)
+		archive := d.archive(cfg)
 		d.channels(cfg)
 		d.heartbeats(cfg)
 		if store := d.database(cfg); store != nil {
@@ -74,6 +74,7 @@ func (*doctorCmd) Run(e *env) error {
 			d.jobs(cfg, store)
 			d.ledger(store)
 			d.beside(store)
+			d.outOfReach(cfg, archive, store)
 			d.rules(cfg, store)
 			d.notifications(store)
 			if err := store.Close(); err != nil {

@@ -69,24 +69,6 @@ func guessable(s string) bool {
 		strings.Contains(lower, "changeme") || strings.Contains(lower, "password")
 }
 
-// archive shows that archives can be written, read back, and not overwritten.
-func (d *doctor) archive(cfg config.Config) {
-	const check = "archive"
-	if cfg.Archive == nil {
-		return
-	}
-	objects, err := app.OpenArchive(d.env.ctx, cfg)
-	if err != nil {
-		d.wrong(check, err)
-		return
-	}
-	if err := errors.Join(objects.ProbeCreate(d.env.ctx), objects.Close()); err != nil {
-		d.wrong(check, err)
-		return
-	}
-	d.say(check, fine, "", "an object was written to %s once, not over itself, and deleted", cfg.Archive.Name())
-}
-
 // database opens the database and shows that it can be written; nil when not.
 func (d *doctor) database(cfg config.Config) exportops.Database {
 	const check = "database"
