@@ -106,7 +106,8 @@ var traces = []trace{
 		exportops.TraceMetric, "",
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
 			ORDER BY m.id LIMIT $3`, `0`,
-		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`, nil,
+		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])
+			AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`, nil,
 	},
 	{
 		exportops.TraceRun, "",
@@ -255,6 +256,9 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
 			n = 0
+			if err := s.shareHolds(ctx, tx); err != nil {
+				return err
+			}
 			all, err := everyTrace(ctx, tx)
 			if err != nil {
 				return err

@@ -97,7 +97,8 @@ var traces = []trace{
 	{
 		exportops.TraceMetric, "",
 		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND lower(m.user_id) = ?1 AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
-		`DELETE FROM exportops_export_metrics AS m WHERE lower(m.user_id) = ?1 AND ` + uncounted + ` AND m.id` + oneOfIDs, nil,
+		`DELETE FROM exportops_export_metrics AS m WHERE lower(m.user_id) = ?1 AND ` + uncounted + ` AND m.id` + oneOfIDs + `
+			AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`, nil,
 	},
 	{
 		exportops.TraceRun, "",
