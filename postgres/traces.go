@@ -165,7 +165,10 @@ var traces = []trace{
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint
 			AND (` + named("m.error_type") + ` OR ` + named("m.error_message") + `) ORDER BY m.id LIMIT $3`, `0`,
 		`UPDATE exportops.export_metrics AS m SET error_type = ` + without("error_type") + `, error_message = ` + without("error_message") + `
-			WHERE m.id = ANY($2::text[]::bigint[])`, nil,
+			WHERE m.id = ANY($2::text[]::bigint[])`,
+		// Whoever is computing an hour has read the error as it was.
+		[]string{`UPDATE exportops.rollup_hours AS h SET version = h.version + 1 WHERE $1::text <> '' AND h.start IN (
+			SELECT m.counted_hour FROM exportops.export_metrics m WHERE m.id = ANY($2::text[]::bigint[]))`},
 	},
 	{
 		exportops.TraceError, "",

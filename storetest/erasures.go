@@ -22,6 +22,7 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 	}
 	t.Run("a_metric_of_anothers_export_becomes_theirs", func(t *testing.T) { eraseTold(t, open(t)) })
 	t.Run("what_a_hold_covers_stays", func(t *testing.T) { keepHeld(t, open(t)) })
+	t.Run("an_error_that_named_the_user_is_not_counted_by_its_name_again", func(t *testing.T) { forgetCountedError(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
@@ -246,6 +247,21 @@ func keepHeld(t *testing.T, f Fixture) {
 	release(t, f, h)
 	if erase(); left() != all-2 {
 		t.Fatalf("%d of %d are left", left(), all)
+	}
+}
+
+func forgetCountedError(t *testing.T, f Fixture) {
+	user := exportops.NewID()
+	record(t, f, metric(func(m *exportops.Metric) {
+		m.Status, m.ErrorType, m.Timestamp = exportops.Failed, ptr("quota of "+user), noon
+	}))
+	version := stateOf(t, f, noon).Version // whoever computes the hour reads it, and then what it counts
+	rollup := exportops.Rollup{Start: noon, Errors: map[string]int64{"quota of " + user: 1}}
+	_, err := f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), user, allTraces(t, f, user, 100), nil)
+	must(t, err)
+	write(t, f, rollup, version, false)
+	if again := allTraces(t, f, user, 100); len(again) != 0 {
+		t.Fatalf("there still are %v", again)
 	}
 }
 
