@@ -175,10 +175,15 @@ var traces = []trace{
 		`SELECT c.start::text FROM exportops.rollup_errors c WHERE c.start > $2::text::timestamptz AND ` + named("c.error_type") + `
 			GROUP BY c.start ORDER BY c.start LIMIT $3`, `-infinity`,
 		`DELETE FROM exportops.rollup_errors c WHERE ` + named("c.error_type") + ` AND c.start = ANY($2::text[]::timestamptz[])`,
-		[]string{`INSERT INTO exportops.rollup_errors AS c (start, error_type, exports)
-			SELECT o.start, ` + without("o.error_type") + `, sum(o.exports) FROM exportops.rollup_errors o
-				WHERE ` + named("o.error_type") + ` AND o.start = ANY($2::text[]::timestamptz[]) GROUP BY 1, 2
-			ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`},
+		[]string{
+			// Until the transaction ends nothing more is counted there.
+			`SELECT 1 FROM exportops.rollup_hours h WHERE $1::text <> '' AND h.start = ANY($2::text[]::timestamptz[])
+				ORDER BY h.start FOR UPDATE`,
+			`INSERT INTO exportops.rollup_errors AS c (start, error_type, exports)
+				SELECT o.start, ` + without("o.error_type") + `, sum(o.exports) FROM exportops.rollup_errors o
+					WHERE ` + named("o.error_type") + ` AND o.start = ANY($2::text[]::timestamptz[]) GROUP BY 1, 2
+				ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`,
+		},
 	},
 	{
 		exportops.TraceSilence, "",
@@ -195,6 +200,11 @@ var traces = []trace{
 		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
 			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`, nil,
 	},
+}
+
+// counts says that the keys are of metrics, which hours may count by what changes.
+func (t trace) counts() bool {
+	return t.kind == exportops.TraceTold || t.kind == exportops.TraceText
 }
 
 // place says in a cursor where the traces are.
@@ -279,6 +289,11 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 				if len(keys) == 0 {
 					continue
 				}
+				if t.counts() {
+					if err := takeTurnsOf(ctx, tx, keys); err != nil {
+						return err
+					}
+				}
 				for _, query := range t.before {
 					if _, err := tx.Exec(ctx, s.sql(query), userID, keys); err != nil {
 						return fmt.Errorf("erase a user's traces: %w", err)
@@ -305,6 +320,20 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 		})
 	})
 	return n, err
+}
+
+// takeTurnsOf takes the turns of the exports that metrics are of: whoever decides what
+// one counts as has read what is about to change.
+func takeTurnsOf(ctx context.Context, tx pgx.Tx, metrics []string) error {
+	rows, err := tx.Query(ctx, `SELECT m.export_id::text FROM exportops.export_metrics m WHERE m.id = ANY($1::text[]::bigint[])`, metrics)
+	if err != nil {
+		return fmt.Errorf("look for a user's exports: %w", err)
+	}
+	exports, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for a user's exports: %w", err)
+	}
+	return takeTurns(ctx, tx, exports)
 }
 
 // endDead ends those runs among traces whose holders are dead: one that woke up would
