@@ -17,8 +17,8 @@ var loneMetric = `m.outcome AND m.status IN ('completed', 'failed')
 	AND EXISTS (SELECT 1 FROM exportops.rollup_hours h WHERE h.start = m.counted_hour AND (h.clean OR h.sealed))
 	AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`
 
-// DeleteLoneMetrics implements exportops.LogStore. It looks without a lock, and
-// judges again once the hours are locked.
+// DeleteLoneMetrics implements exportops.LogStore. It looks without a lock, and judges
+// again once the exports' turns are taken and the hours are locked.
 func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, sel exportops.LogSelection,
 	after exportops.Cursor, limit int, progress exportops.TraceProgress,
 ) (deleted int64, next exportops.Cursor, err error) {
