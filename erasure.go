@@ -154,8 +154,9 @@ type ErasureStore interface {
 	// entries of the ledger, records of runs, errors with their counts, and silences stay
 	// without what names the user, metrics of others' exports become theirs, and the
 	// others go. A run among them whose holder is dead ends. What is claimed is left as it
-	// is, and so are files that are still in storage though no row names them, and records
-	// of runs that are at work, which would be written again. It asks progress, where there is one, last in
+	// is, and so are files that are still in storage though no row names them, records
+	// of runs that are at work, which would be written again, and metrics and rows that an
+	// active hold covers. It asks progress, where there is one, last in
 	// the transaction.
 	EraseTraces(ctx context.Context, c Checkpoint, userID string, traces []Trace, progress TraceProgress) (int64, error)
 	// UserLeft counts what the database holds of a user: rows of the export logs

@@ -258,7 +258,8 @@ func besideTraces(ctx context.Context, tx pgx.Tx) (all []trace, err error) {
 			exportops.TraceBeside, t.Name,
 			`SELECT r.id::text FROM ` + quoted(t.Name) + ` r WHERE r.user_id = $1::text::uuid
 				AND ($2::text = '' OR r.id > nullif($2::text, '')::uuid) ORDER BY r.id LIMIT $3`, ``,
-			`DELETE FROM ` + quoted(t.Name) + ` r WHERE r.user_id = $1::text::uuid AND r.id = ANY($2::text[]::uuid[])`, nil,
+			`DELETE FROM ` + quoted(t.Name) + ` r WHERE r.user_id = $1::text::uuid AND r.id = ANY($2::text[]::uuid[])
+				AND NOT (` + heldBy("r.export_id", "r.user_id") + `)`, nil,
 		})
 	}
 	return all, nil

@@ -122,11 +122,20 @@ func (s *Store) lockFound(ctx context.Context, tx pgx.Tx, sel exportops.Selectio
 	return rows, busy, err
 }
 
+// lockNamed waits for rows that are named. One that came in the place of another while
+// that was waited for is not locked yet: then it looks again.
 func (s *Store) lockNamed(ctx context.Context, tx pgx.Tx, exportIDs []string) ([]exportops.Candidate, error) {
-	if _, err := s.lockRows(ctx, tx, `e.export_id = ANY($1::uuid[])`, ``, known(exportIDs)); err != nil {
-		return nil, err
+	for {
+		locked, err := s.lockRows(ctx, tx, `e.export_id = ANY($1::uuid[])`, ``, known(exportIDs))
+		if err != nil {
+			return nil, err
+		}
+		rows, err := s.candidatesByID(ctx, tx, exportIDs)
+		ours := setOf(locked)
+		if err != nil || !slices.ContainsFunc(rows, func(c exportops.Candidate) bool { return !ours[c.ID] }) {
+			return rows, err
+		}
 	}
-	return s.candidatesByID(ctx, tx, exportIDs)
 }
 
 // lockFree is lockNamed for the rows that nobody else holds. It returns the exports of

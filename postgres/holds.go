@@ -94,11 +94,7 @@ func (s *Store) canBeHeld(ctx context.Context, tx pgx.Tx, h exportops.Hold) erro
 		if h.RowOnly || !r.Gone() {
 			continue
 		}
-		gone, err := deletionsOf(tx.Query(ctx, `SELECT `+deletionColumns+` FROM exportops.deletions d WHERE d.id = $1`, r.Prior.ID))
-		if err != nil {
-			return fmt.Errorf("read what became of the file: %w", err)
-		}
-		return h.TooLate(gone[0])
+		return h.TooLate(*r.Prior) // as it was read with the row: it may be forgotten by now
 	}
 	return nil
 }

@@ -71,6 +71,27 @@ func TestHoldsBesideClaims(t *testing.T) {
 			t.Fatalf("placed: %v", err)
 		}
 	})
+	t.Run("a_hold_is_refused_whose_entry_of_the_ledger_is_forgotten_while_it_is_placed", func(t *testing.T) {
+		w := newWorld(t)
+		id := w.due(1)
+		c := w.begin(w.a, exportops.FileCleanup, noon)
+		page := w.claim(w.a, c, claimAllOf(nil))
+		_, err := w.a.Settle(t.Context(), c, []exportops.Settlement{{Claim: page.Claims[0], State: exportops.DeletionDone}})
+		must(t, err)
+		tx := w.app()
+		w.exec(tx, `LOCK TABLE exportops.export_metrics IN ACCESS EXCLUSIVE MODE`)
+		placed := make(chan error, 1)
+		go func() {
+			_, err := w.b.PlaceHold(t.Context(), holdOn(exportops.HoldExport, id), exportops.Locator{})
+			placed <- err
+		}()
+		w.blockedBy(tx, 1) // it has read the row and its entry
+		w.exec(tx, `DELETE FROM exportops.deletions`)
+		w.commit(tx)
+		if err := <-placed; !exportops.IsKind(err, exportops.KindConflict) {
+			t.Fatalf("placed: %v", err)
+		}
+	})
 	t.Run("a_claim_waits_for_the_hold_and_sees_it", func(t *testing.T) {
 		w := newWorld(t)
 		held, free := w.due(2), w.due(1)

@@ -94,7 +94,8 @@ func claimFresh(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, entries 
 
 // claimAgain claims entries that failed before. An UPDATE cannot pass over a key
 // that another open claim has, as an INSERT can: where one comes up in the same
-// instant, it is tried again without it.
+// instant, it is tried again without it. An entry that is no longer what was read,
+// since somebody had it tried again or erased it, is left for the next look.
 func claimAgain(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, entries []*exportops.Deletion) (
 	kept []*exportops.Deletion, err error,
 ) {
@@ -126,16 +127,17 @@ func tryAgain(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, entries []
 				attempts = n.attempts, failures = n.failures, error = n.error, claimed_at = $3::timestamptz,
 				finished_at = n.finished_at, next_try_at = CASE n.state WHEN 'failed' THEN n.finished_at END, `+noLink+`
 			FROM old JOIN unnest($4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bigint[],
-					$11::text[], $12::int[], $13::int[], $14::text[], $15::timestamptz[])
-				AS n (id, mode, state, store, bucket, key, file_size, row_status, attempts, failures, error, finished_at)
+					$11::text[], $12::int[], $13::int[], $14::text[], $15::timestamptz[], $16::uuid[])
+				AS n (id, mode, state, store, bucket, key, file_size, row_status, attempts, failures, error, finished_at, export_id)
 				ON n.id = old.id
-			WHERE d.id = n.id AND d.state IN ('failed', 'quarantined')
+			WHERE d.id = n.id AND d.state IN ('failed', 'quarantined') AND d.export_id IS NOT DISTINCT FROM n.export_id
+				AND d.attempts = n.attempts - 1 AND d.failures = n.failures - (n.state <> 'claimed')::int
 				AND NOT (n.state = 'claimed' AND EXISTS (SELECT 1 FROM exportops.deletions x
 					WHERE x.store = n.store AND x.bucket = n.bucket AND x.key = n.key AND x.state = 'claimed'))
 			RETURNING `+oldLink+`), kept AS (`+keepLinks+`)
 			SELECT c.id FROM changed c`,
 			c.RunID, c.Token, c.Now.String(), v.ids, v.modes, v.states, v.stores, v.buckets, v.keys, v.sizes, v.status,
-			v.attempts, v.failures, v.errs, v.finished)
+			v.attempts, v.failures, v.errs, v.finished, v.exports)
 		if err != nil {
 			return err
 		}

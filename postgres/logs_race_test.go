@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"testing"
+	"time"
 
 	"github.com/exportops/exportops"
 )
@@ -154,5 +155,71 @@ func TestDeletedLogRows(t *testing.T) {
 		w.exec(tx, `SELECT 1 FROM exportops.rollup_hours FOR UPDATE`) // waits until the store gives way
 		w.commit(tx)
 		w.wantGone(rows, <-done, true)
+	})
+}
+
+func TestLoneMetrics(t *testing.T) {
+	// lone is a metric that no row stands for, counted at noon.
+	lone := func(w *world) string {
+		w.Helper()
+		export := exportops.NewID()
+		w.noonExists()
+		w.record(w.a, metricOf(export, exportops.Completed, 1))()
+		w.now(`UPDATE exportops.rollup_hours SET clean = true`)
+		return export
+	}
+	remove := func(w *world) <-chan int64 {
+		w.Helper()
+		c := w.begin(w.a, exportops.LogCleanup, noon)
+		done := make(chan int64, 1)
+		go func() {
+			n, _, err := w.a.DeleteLoneMetrics(w.Context(), c, exportops.LogSelection{Cut: after(noon, 24*time.Hour)}, "", 100, nil)
+			if err != nil {
+				w.Error(err)
+			}
+			done <- n
+		}()
+		return done
+	}
+	t.Run("an_hour_that_one_moves_to_meanwhile_is_not_sealed_while_somebody_reports_to_it", func(t *testing.T) {
+		w := newWorld(t)
+		lone(w)
+		one := after(noon, time.Hour).String()
+		w.now(`INSERT INTO exportops.rollup_hours (start, clean) VALUES ($1::timestamptz, true)`, one)
+		first, second := w.app(), w.app()
+		w.exec(first, `SELECT 1 FROM exportops.rollup_hours WHERE start = $1::timestamptz FOR UPDATE`, noon.String())
+		done := remove(w)
+		w.blockedBy(first, 1) // it has found the metric, and locks the hours that count it
+		w.exec(first, `UPDATE exportops.export_metrics SET counted_hour = $1::timestamptz`, one)
+		w.exec(second, `UPDATE exportops.rollup_hours SET clean = false, version = version + 1 WHERE start = $1::timestamptz`, one)
+		waits := w.waiting(second)
+		w.commit(first)
+		select {
+		case <-waits: // it is about to seal that hour, which looked clean
+			w.commit(second)
+			<-done
+		case <-done:
+			w.commit(second)
+		}
+		if n := w.count(`SELECT count(*) FROM exportops.rollup_hours WHERE sealed AND NOT clean`); n != 0 {
+			t.Fatal("an hour is sealed that does not count what was reported to it")
+		}
+	})
+	t.Run("one_whose_row_is_being_added_stays", func(t *testing.T) {
+		w := newWorld(t)
+		export := lone(w)
+		tx := w.app()
+		w.exec(tx, dueRow, export, noon.String(), after(noon, time.Hour).String())
+		w.exec(tx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, lockExports, int32(turnOf(export)))
+		done := remove(w)
+		select {
+		case n := <-done:
+			t.Fatalf("%d were deleted, of an export that somebody decides about", n)
+		case <-w.waiting(tx):
+		}
+		w.commit(tx)
+		if n := <-done; n != 0 {
+			t.Fatalf("%d were deleted", n)
+		}
 	})
 }

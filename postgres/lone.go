@@ -17,8 +17,8 @@ var loneMetric = `m.outcome AND m.status IN ('completed', 'failed')
 	AND EXISTS (SELECT 1 FROM exportops.rollup_hours h WHERE h.start = m.counted_hour AND (h.clean OR h.sealed))
 	AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`
 
-// DeleteLoneMetrics implements exportops.LogStore. It looks without a lock, and
-// judges again once the hours are locked.
+// DeleteLoneMetrics implements exportops.LogStore. It looks without a lock, and judges
+// again once the exports' turns are taken and the hours are locked.
 func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, sel exportops.LogSelection,
 	after exportops.Cursor, limit int, progress exportops.TraceProgress,
 ) (deleted int64, next exportops.Cursor, err error) {
@@ -31,18 +31,12 @@ func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, s
 			if err := s.shareHolds(ctx, tx); err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, `SELECT 1 FROM exportops.rollup_hours h WHERE `+countingHours+`
-				ORDER BY h.start FOR UPDATE OF h`, []string{}, exports); err != nil {
-				return fmt.Errorf("lock hours: %w", err)
+			if err := takeTurns(ctx, tx, exports); err != nil { // whoever adds a row of one looks at its metrics
+				return err
 			}
-			rows, err := tx.Query(ctx, s.sql(`SELECT m.export_id::text FROM exportops.export_metrics m
-				WHERE m.export_id = ANY($1::uuid[]) AND `+loneMetric), exports)
+			still, err := s.stillLone(ctx, tx, exports)
 			if err != nil {
-				return fmt.Errorf("read lone metrics: %w", err)
-			}
-			still, err := pgx.CollectRows(rows, pgx.RowTo[string])
-			if err != nil {
-				return fmt.Errorf("read lone metrics: %w", err)
+				return err
 			}
 			if deleted = int64(len(still)); deleted == 0 {
 				return nil
@@ -65,6 +59,30 @@ func (s *Store) DeleteLoneMetrics(ctx context.Context, c exportops.Checkpoint, s
 		})
 	})
 	return deleted, next, err
+}
+
+// stillLone locks the hours that count exports, and returns those that are lone all the
+// same. One that another hour counts by now stays: that is not locked.
+func (s *Store) stillLone(ctx context.Context, tx pgx.Tx, exports []string) ([]string, error) {
+	rows, err := tx.Query(ctx, `SELECT h.start::text FROM exportops.rollup_hours h WHERE `+countingHours+`
+		ORDER BY h.start FOR UPDATE OF h`, []string{}, exports)
+	if err != nil {
+		return nil, fmt.Errorf("lock hours: %w", err)
+	}
+	hours, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("lock hours: %w", err)
+	}
+	rows, err = tx.Query(ctx, s.sql(`SELECT m.export_id::text FROM exportops.export_metrics m
+		WHERE m.export_id = ANY($1::uuid[]) AND m.counted_hour = ANY($2::timestamptz[]) AND `+loneMetric), exports, hours)
+	if err != nil {
+		return nil, fmt.Errorf("read lone metrics: %w", err)
+	}
+	still, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read lone metrics: %w", err)
+	}
+	return still, nil
 }
 
 // lonePage goes through the metrics by their ids: one pass over all of them.

@@ -179,7 +179,7 @@ func (r *recording) replace(ctx context.Context, ids []int64, list []*exportops.
 		return nil
 	}
 	v := columnsOfMetrics(list)
-	_, err := r.tx.Exec(ctx, `
+	tag, err := r.tx.Exec(ctx, `
 		UPDATE exportops.export_metrics AS m SET source = 'measured', outcome = false, counted_hour = NULL,
 			user_id = n.user_id, format = n.format, conversation_count = n.conversation_count, duration_ms = n.duration_ms,
 			file_size_bytes = n.file_size_bytes, error_type = n.error_type, error_message = n.error_message, timestamp = n.timestamp
@@ -188,6 +188,9 @@ func (r *recording) replace(ctx context.Context, ids []int64, list []*exportops.
 			AS n (id, export_id, user_id, format, status, attempt, conversation_count, duration_ms, file_size_bytes,
 				error_type, error_message, timestamp)
 		WHERE m.id = n.id`, append(v.all(), ids)...)
+	if err == nil && tag.RowsAffected() != int64(len(ids)) {
+		return errGone
+	}
 	return err
 }
 

@@ -105,6 +105,28 @@ func TestMetricsOfTwoReplicas(t *testing.T) {
 			t.Fatalf("receipts %+v, want a repeat", r)
 		}
 	})
+	t.Run("what_was_observed_and_goes_with_its_row_meanwhile_is_no_reason_to_lose_an_event", func(t *testing.T) {
+		w := newWorld(t)
+		w.noonExists()
+		w.now(`UPDATE exportops.rollup_hours SET sealed = true`)
+		export := exportops.NewID()
+		w.now(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status)
+			VALUES ($1::uuid, gen_random_uuid(), $2::timestamptz, 'csv', '{}', 1, 'completed')`, export, noon.String())
+		_, err := w.a.Observe(t.Context(), exportops.Span{From: noon, To: after(noon, time.Hour)}, noon)
+		must(t, err)
+		tx := w.app()
+		w.exec(tx, `SELECT 1 FROM exportops.export_metrics FOR UPDATE`)
+		wait := w.record(w.a, metricOf(export, exportops.Completed, 1))
+		w.blockedBy(tx, 1) // it has read what was observed, and is about to replace it
+		w.exec(tx, `DELETE FROM public.export_logs`)
+		w.exec(tx, `DELETE FROM exportops.export_metrics`)
+		w.commit(tx)
+		wait()
+		stored := w.count(`SELECT count(*) FROM exportops.export_metrics WHERE source = 'measured' AND outcome`)
+		if n := w.count(`SELECT sum(completed) FROM exportops.rollups`); stored != 1 || n != 2 {
+			t.Fatalf("%d events are stored, and %d exports counted, want what was deleted and what came after it", stored, n)
+		}
+	})
 	t.Run("batches_in_any_order_do_not_wait_crosswise", func(t *testing.T) {
 		w := newWorld(t)
 		var tied deadlocks

@@ -115,12 +115,14 @@ func (w *world) commit(tx pgx.Tx) {
 func (w *world) due(hours int) string {
 	w.Helper()
 	id := exportops.NewID()
-	w.now(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status,
-			file_url, expires_at, created_at, updated_at)
-		VALUES ($1::text::uuid, gen_random_uuid(), $2::timestamptz, 'csv', '{}', 1, 'completed', 'a/' || $1::text, $3::timestamptz, $2::timestamptz, $2::timestamptz)`,
-		id, after(noon, -time.Duration(hours+24)*time.Hour).String(), after(noon, -time.Duration(hours)*time.Hour).String())
+	w.now(dueRow, id, after(noon, -time.Duration(hours+24)*time.Hour).String(), after(noon, -time.Duration(hours)*time.Hour).String())
 	return id
 }
+
+// dueRow inserts an export that was completed at a time, and expires at another.
+const dueRow = `INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status,
+		file_url, expires_at, created_at, updated_at)
+	VALUES ($1::text::uuid, gen_random_uuid(), $2::timestamptz, 'csv', '{}', 1, 'completed', 'a/' || $1::text, $3::timestamptz, $2::timestamptz, $2::timestamptz)`
 
 func runRequest(job exportops.Job, change ...func(*exportops.RunRequest)) exportops.RunRequest {
 	r := exportops.RunRequest{

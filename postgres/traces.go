@@ -106,7 +106,8 @@ var traces = []trace{
 		exportops.TraceMetric, "",
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint AND m.user_id = $1::text::uuid AND ` + uncounted + `
 			ORDER BY m.id LIMIT $3`, `0`,
-		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])`, nil,
+		`DELETE FROM exportops.export_metrics m WHERE m.user_id = $1::text::uuid AND ` + uncounted + ` AND m.id = ANY($2::text[]::bigint[])
+			AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`, nil,
 	},
 	{
 		exportops.TraceRun, "",
@@ -164,17 +165,25 @@ var traces = []trace{
 		`SELECT m.id::text FROM exportops.export_metrics m WHERE m.id > $2::text::bigint
 			AND (` + named("m.error_type") + ` OR ` + named("m.error_message") + `) ORDER BY m.id LIMIT $3`, `0`,
 		`UPDATE exportops.export_metrics AS m SET error_type = ` + without("error_type") + `, error_message = ` + without("error_message") + `
-			WHERE m.id = ANY($2::text[]::bigint[])`, nil,
+			WHERE m.id = ANY($2::text[]::bigint[])`,
+		// Whoever is computing an hour has read the error as it was.
+		[]string{`UPDATE exportops.rollup_hours AS h SET version = h.version + 1 WHERE $1::text <> '' AND h.start IN (
+			SELECT m.counted_hour FROM exportops.export_metrics m WHERE m.id = ANY($2::text[]::bigint[]))`},
 	},
 	{
 		exportops.TraceError, "",
 		`SELECT c.start::text FROM exportops.rollup_errors c WHERE c.start > $2::text::timestamptz AND ` + named("c.error_type") + `
 			GROUP BY c.start ORDER BY c.start LIMIT $3`, `-infinity`,
 		`DELETE FROM exportops.rollup_errors c WHERE ` + named("c.error_type") + ` AND c.start = ANY($2::text[]::timestamptz[])`,
-		[]string{`INSERT INTO exportops.rollup_errors AS c (start, error_type, exports)
-			SELECT o.start, ` + without("o.error_type") + `, sum(o.exports) FROM exportops.rollup_errors o
-				WHERE ` + named("o.error_type") + ` AND o.start = ANY($2::text[]::timestamptz[]) GROUP BY 1, 2
-			ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`},
+		[]string{
+			// Until the transaction ends nothing more is counted there.
+			`SELECT 1 FROM exportops.rollup_hours h WHERE $1::text <> '' AND h.start = ANY($2::text[]::timestamptz[])
+				ORDER BY h.start FOR UPDATE`,
+			`INSERT INTO exportops.rollup_errors AS c (start, error_type, exports)
+				SELECT o.start, ` + without("o.error_type") + `, sum(o.exports) FROM exportops.rollup_errors o
+					WHERE ` + named("o.error_type") + ` AND o.start = ANY($2::text[]::timestamptz[]) GROUP BY 1, 2
+				ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`,
+		},
 	},
 	{
 		exportops.TraceSilence, "",
@@ -191,6 +200,11 @@ var traces = []trace{
 		`UPDATE exportops.deletions AS d SET export_id = NULL, user_id = NULL, key = NULL, file_url = NULL, error = '', salt = NULL
 			WHERE d.state <> 'claimed' AND $1::text <> '' AND d.id = ANY($2::text[]::bigint[])`, nil,
 	},
+}
+
+// counts says that the keys are of metrics, which hours may count by what changes.
+func (t trace) counts() bool {
+	return t.kind == exportops.TraceTold || t.kind == exportops.TraceText
 }
 
 // place says in a cursor where the traces are.
@@ -255,6 +269,9 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 	err = s.again(ctx, func() error {
 		return s.fenced(ctx, c, func(tx pgx.Tx) error {
 			n = 0
+			if err := s.shareHolds(ctx, tx); err != nil {
+				return err
+			}
 			all, err := everyTrace(ctx, tx)
 			if err != nil {
 				return err
@@ -271,6 +288,11 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 				}
 				if len(keys) == 0 {
 					continue
+				}
+				if t.counts() {
+					if err := takeTurnsOf(ctx, tx, keys); err != nil {
+						return err
+					}
 				}
 				for _, query := range t.before {
 					if _, err := tx.Exec(ctx, s.sql(query), userID, keys); err != nil {
@@ -298,6 +320,20 @@ func (s *Store) EraseTraces(ctx context.Context, c exportops.Checkpoint, userID 
 		})
 	})
 	return n, err
+}
+
+// takeTurnsOf takes the turns of the exports that metrics are of: whoever decides what
+// one counts as has read what is about to change.
+func takeTurnsOf(ctx context.Context, tx pgx.Tx, metrics []string) error {
+	rows, err := tx.Query(ctx, `SELECT m.export_id::text FROM exportops.export_metrics m WHERE m.id = ANY($1::text[]::bigint[])`, metrics)
+	if err != nil {
+		return fmt.Errorf("look for a user's exports: %w", err)
+	}
+	exports, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("look for a user's exports: %w", err)
+	}
+	return takeTurns(ctx, tx, exports)
 }
 
 // endDead ends those runs among traces whose holders are dead: one that woke up would

@@ -180,7 +180,8 @@ func besideTraces(ctx context.Context, q queryer) (all []trace, err error) {
 		all = append(all, trace{
 			exportops.TraceBeside, t.Name,
 			`SELECT r.rowid FROM "` + t.Name + `" r WHERE r.rowid > CAST(?2 AS INTEGER) AND lower(r.user_id) = ?1 ORDER BY r.rowid LIMIT ?3`,
-			`DELETE FROM "` + t.Name + `" AS r WHERE lower(r.user_id) = ?1 AND r.rowid` + oneOfIDs, nil,
+			`DELETE FROM "` + t.Name + `" AS r WHERE lower(r.user_id) = ?1 AND r.rowid` + oneOfIDs + `
+				AND NOT (` + heldBy("r.export_id", "r.user_id") + `)`, nil,
 		})
 	}
 	return all, nil

@@ -97,7 +97,8 @@ var traces = []trace{
 	{
 		exportops.TraceMetric, "",
 		`SELECT m.id FROM exportops_export_metrics m WHERE m.id > CAST(?2 AS INTEGER) AND lower(m.user_id) = ?1 AND ` + uncounted + ` ORDER BY m.id LIMIT ?3`,
-		`DELETE FROM exportops_export_metrics AS m WHERE lower(m.user_id) = ?1 AND ` + uncounted + ` AND m.id` + oneOfIDs, nil,
+		`DELETE FROM exportops_export_metrics AS m WHERE lower(m.user_id) = ?1 AND ` + uncounted + ` AND m.id` + oneOfIDs + `
+			AND NOT (` + heldBy("m.export_id", "m.user_id") + `)`, nil,
 	},
 	{
 		exportops.TraceRun, "",
@@ -151,7 +152,10 @@ var traces = []trace{
 		`SELECT id FROM exportops_export_metrics WHERE id > CAST(?2 AS INTEGER) AND (` + named("error_type") + ` OR ` + named("error_message") + `)
 			ORDER BY id LIMIT ?3`,
 		`UPDATE exportops_export_metrics SET error_type = ` + without("error_type", exportops.Erased) + `,
-			error_message = ` + without("error_message", exportops.Erased) + ` WHERE id` + oneOfIDs, nil,
+			error_message = ` + without("error_message", exportops.Erased) + ` WHERE id` + oneOfIDs,
+		// Whoever is computing an hour has read the error as it was.
+		[]string{`UPDATE exportops_rollup_hours SET version = version + 1 WHERE ?1 <> '' AND start IN (
+			SELECT m.counted_hour FROM exportops_export_metrics m WHERE m.id` + oneOfIDs + `)`},
 	},
 	{
 		exportops.TraceError, "",

@@ -21,6 +21,8 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 		t.Run("a_user_is_found_in_"+how, func(t *testing.T) { foundAs(t, open(t), spell) })
 	}
 	t.Run("a_metric_of_anothers_export_becomes_theirs", func(t *testing.T) { eraseTold(t, open(t)) })
+	t.Run("what_a_hold_covers_stays", func(t *testing.T) { keepHeld(t, open(t)) })
+	t.Run("an_error_that_named_the_user_is_not_counted_by_its_name_again", func(t *testing.T) { forgetCountedError(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
@@ -208,6 +210,58 @@ func keepClaimed(t *testing.T, f Fixture) {
 	}
 	if n, err := f.Store.UserLeft(t.Context(), row.UserID); err != nil || n != 1 {
 		t.Errorf("%d rows and metrics are left, %v", n, err)
+	}
+}
+
+func keepHeld(t *testing.T, f Fixture) {
+	m := metric(func(m *exportops.Metric) { m.Status = exportops.Processing })
+	record(t, f, m)
+	copied := Row{UserID: m.UserID}.Complete(after(noon, -time.Hour))
+	beside(t, f, "old_rows", foundOf(t, f, copied)...)
+	f.Exec(t, `DELETE FROM {logs}`)
+	left := func() int64 {
+		n, err := f.Store.UserLeft(t.Context(), m.UserID)
+		must(t, err)
+		return n + f.Count(t, `SELECT count(*) FROM old_rows`)
+	}
+	all := left()
+	erase := func() {
+		_, err := f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), m.UserID, allTraces(t, f, m.UserID, 100), nil)
+		must(t, err)
+	}
+	for _, scope := range []exportops.HoldScope{exportops.HoldAll, exportops.HoldUser} {
+		subject := ""
+		if scope == exportops.HoldUser {
+			subject = m.UserID
+		}
+		h := place(t, f, scope, subject)
+		if erase(); left() != all {
+			t.Fatalf("under a hold on %s %d of %d are left", scope, left(), all)
+		}
+		release(t, f, h)
+	}
+	h := place(t, f, exportops.HoldExport, m.ExportID)
+	if erase(); left() != all-1 {
+		t.Fatalf("under a hold on the metric's export %d of %d are left, want all but the row", left(), all)
+	}
+	release(t, f, h)
+	if erase(); left() != all-2 {
+		t.Fatalf("%d of %d are left", left(), all)
+	}
+}
+
+func forgetCountedError(t *testing.T, f Fixture) {
+	user := exportops.NewID()
+	record(t, f, metric(func(m *exportops.Metric) {
+		m.Status, m.ErrorType, m.Timestamp = exportops.Failed, ptr("quota of "+user), noon
+	}))
+	version := stateOf(t, f, noon).Version // whoever computes the hour reads it, and then what it counts
+	rollup := exportops.Rollup{Start: noon, Errors: map[string]int64{"quota of " + user: 1}}
+	_, err := f.Store.EraseTraces(t.Context(), heldRun(t, f, noon), user, allTraces(t, f, user, 100), nil)
+	must(t, err)
+	write(t, f, rollup, version, false)
+	if again := allTraces(t, f, user, 100); len(again) != 0 {
+		t.Fatalf("there still are %v", again)
 	}
 }
 
