@@ -87,9 +87,6 @@ func (l Locator) begins(userID string) []string {
 	return []string{own(id), own(userID)}
 }
 
-// longestKey is in bytes: no folder or bucket holds a longer one.
-const longestKey = 4096
-
 // elsewhere reports whether a file_url plainly names a file of a bucket that is not
 // ours, and in no way mentions the one that is.
 func (l Locator) elsewhere(r reading, fileURL string) bool {
