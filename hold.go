@@ -97,8 +97,8 @@ func checkHoldText(field, s, want string, most int) error {
 }
 
 // ClaimOver returns the first open claim that a hold comes too late for: of an
-// export that the hold is about, or of a file that one of its rows names. The
-// rows are those of the hold that name a file. It returns nil where there is none.
+// export that the hold is about, or of a file that one of its rows names, or may name.
+// The rows are those of the hold that name a file. It returns nil where there is none.
 func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error]) (*Deletion, error) {
 	if h.Scope == HoldAll || len(open) == 0 {
 		return nil, nil
@@ -121,15 +121,10 @@ func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error
 		if d := exports[strings.ToLower(row.ExportID)]; d != nil {
 			return d, nil
 		}
-		at := l.Resolve(&row.FileURL, row.UserID)
-		if at.NoFile || at.Refused != "" {
-			continue
-		}
-		if d := files[at.Location]; d != nil {
-			return d, nil
-		}
-		if d := files[Location{at.Bucket, at.Literal}]; d != nil && at.Literal != "" {
-			return d, nil
+		for key := range l.MayName(row.FileURL, row.UserID) {
+			if d := files[Location{l.bucket(), key}]; d != nil {
+				return d, nil
+			}
 		}
 	}
 	return nil, nil
