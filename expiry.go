@@ -33,7 +33,7 @@ type ExpiryKept string
 const (
 	ExpiryNotLive    ExpiryKept = "not_live"   // the export is not completed
 	ExpirySame       ExpiryKept = "same"       // it is what the policy says
-	ExpiryUnreadable ExpiryKept = "unreadable" // a time of the row cannot be read
+	ExpiryUnreadable ExpiryKept = "unreadable" // a time of the row, or where its file is, cannot be read; or its expiry could not be
 	ExpiryHeld       ExpiryKept = "held"
 	ExpiryClaimed    ExpiryKept = "claimed" // its file is being deleted
 	ExpiryChanged    ExpiryKept = "changed" // the row is not what was listed
@@ -66,10 +66,11 @@ func (p *Policy) ChangeExpiry(c Candidate, now Time) (x ExpiryChange, kept Expir
 	if readable && c.ExpiresAt != nil {
 		from, readable = ParseExactTime(*c.ExpiresAt)
 	}
-	if !readable {
+	to, ever := choice.Files.After(created)
+	if !readable || to.Year() > 9999 || c.FileURL != nil && len(*c.FileURL) > MaxTextBytes {
 		return x, ExpiryUnreadable
 	}
-	if to, ever := choice.Files.After(created); ever {
+	if ever {
 		x.To = &to
 	}
 	switch {
@@ -142,7 +143,7 @@ type ExpiryResult struct {
 	MovedOn        int64 `json:"moved_on"`               // the row is not what was listed; left alone
 	KeptHeld       int64 `json:"kept_held"`
 	KeptClaimed    int64 `json:"kept_claimed"`    // the file is being deleted
-	KeptUnreadable int64 `json:"kept_unreadable"` // a time of the row cannot be read
+	KeptUnreadable int64 `json:"kept_unreadable"` // a time of the row, or where its file is, cannot be read
 	Remaining      int64 `json:"remaining"`
 
 	// Of what was changed, or would be:

@@ -66,9 +66,10 @@ type Export struct {
 
 // Limits on text that comes from outside, in bytes.
 const (
-	MaxTextBytes   = 8 << 10  // file_url, error_type and error_message
-	MaxConfigBytes = 64 << 10 // config
-	MaxCount       = 1 << 31  // conversation_count, which is an integer in Postgres
+	MaxTextBytes      = 8 << 10  // file_url and error_message
+	MaxErrorTypeBytes = 1 << 10  // error_type: rollups count by it, and an index of Postgres takes no more than 2704
+	MaxConfigBytes    = 64 << 10 // config
+	MaxCount          = 1 << 31  // conversation_count, which is an integer in Postgres
 )
 
 // Validate reports everything that is wrong with e, each error naming its
@@ -85,8 +86,8 @@ func (e *Export) Validate() error {
 	add(checkCount("conversation_count", &e.ConversationCount, MaxCount-1))
 	add(checkCount("file_size", e.FileSize, 1<<62))
 	add(checkCount("downloaded_count", &e.DownloadedCount, MaxCount-1))
-	add(checkText("file_url", e.FileURL))
-	add(checkText("error_message", e.ErrorMessage))
+	add(checkText("file_url", e.FileURL, MaxTextBytes))
+	add(checkText("error_message", e.ErrorMessage, MaxTextBytes))
 	add(checkConfig(e.Config))
 	if e.Timestamp.IsZero() {
 		add(Invalid("timestamp", "missing"))
@@ -119,8 +120,8 @@ func (u *ExportUpdate) Validate() error {
 	add(checkCount("conversation_count", u.ConversationCount, MaxCount-1))
 	add(checkCount("file_size", u.FileSize, 1<<62))
 	add(checkCount("downloaded_count", u.DownloadedCount, MaxCount-1))
-	add(checkText("file_url", u.FileURL))
-	add(checkText("error_message", u.ErrorMessage))
+	add(checkText("file_url", u.FileURL, MaxTextBytes))
+	add(checkText("error_message", u.ErrorMessage, MaxTextBytes))
 	return errors.Join(errs...)
 }
 
@@ -248,12 +249,12 @@ func checkCount(field string, n *int64, most int64) error {
 }
 
 // checkText refuses what some databases cannot hold and what floods a log.
-func checkText(field string, s *string) error {
+func checkText(field string, s *string, most int) error {
 	switch {
 	case s == nil:
 		return nil
-	case len(*s) > MaxTextBytes:
-		return Invalid(field, "%d bytes is more than %d", len(*s), MaxTextBytes)
+	case len(*s) > most:
+		return Invalid(field, "%d bytes is more than %d", len(*s), most)
 	case !utf8.ValidString(*s):
 		return Invalid(field, "%s is not valid UTF-8", quoteShort(*s))
 	case strings.ContainsRune(*s, 0):

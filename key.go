@@ -17,11 +17,18 @@ func CheckKey(key string) error {
 	return nil
 }
 
+// longestKey is how many bytes a key may have. Buckets hold half as much, and an index
+// of Postgres, by which the ledger knows open claims, takes no more than 2704 with all
+// else that is in it: one row with a longer key would stop every cleanup.
+const longestKey = 2048
+
 // keyFault says in one sentence what is wrong with a decoded key, or "".
 func keyFault(key string) string {
 	switch {
 	case key == "":
 		return "the key is empty"
+	case len(key) > longestKey:
+		return fmt.Sprintf("the key of %d bytes is longer than %d", len(key), longestKey)
 	case !utf8.ValidString(key):
 		return fmt.Sprintf("the key %s is not valid UTF-8", quoteShort(key))
 	case strings.IndexFunc(key, unicode.IsControl) >= 0:

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Names returns every key of the bucket that a file_url may mean, whosever row it
@@ -87,9 +88,6 @@ func (l Locator) begins(userID string) []string {
 	return []string{own(id), own(userID)}
 }
 
-// longestKey is in bytes: no folder or bucket holds a longer one.
-const longestKey = 4096
-
 // elsewhere reports whether a file_url plainly names a file of a bucket that is not
 // ours, and in no way mentions the one that is.
 func (l Locator) elsewhere(r reading, fileURL string) bool {
@@ -126,8 +124,9 @@ func lastPartsOf(fileURL string) []string {
 }
 
 // textsOf yields all that may end in a key: the URL with and without what may be a
-// query, and the values of that, escaped and not, with what leads up and down in
-// it and without.
+// fragment or a query, and the values of that, escaped and not, with what leads up and
+// down in it and without. What no key holds, and browsers drop, is no part of it: a
+// line's end behind the URL, and space around it.
 func textsOf(fileURL string) iter.Seq[string] {
 	whole := strings.ReplaceAll(fileURL, `\`, "/")
 	if _, rest, ok := cutScheme(whole); ok && strings.HasPrefix(rest, "//") {
@@ -135,7 +134,8 @@ func textsOf(fileURL string) iter.Seq[string] {
 	}
 	noFragment, _, _ := strings.Cut(whole, "#")
 	noQuery, query, _ := strings.Cut(noFragment, "?")
-	texts := []string{whole, noFragment, noQuery}
+	withFragment, _, _ := strings.Cut(whole, "?") // which may be part of a key
+	texts := []string{whole, noFragment, noQuery, withFragment}
 	for pair := range strings.SplitSeq(query, "&") {
 		_, value, _ := strings.Cut(pair, "=")
 		texts = append(texts, value)
@@ -149,8 +149,10 @@ func textsOf(fileURL string) iter.Seq[string] {
 				if err != nil {
 					continue
 				}
-				read = strings.TrimRight(strings.ReplaceAll(read, `\`, "/"), "/")
-				for _, s := range []string{read, path.Clean(read)} {
+				read = strings.ReplaceAll(strings.Map(dropControl, read), `\`, "/")
+				bare := strings.TrimSpace(read)
+				read = strings.TrimRight(read, "/")
+				for _, s := range []string{read, path.Clean(read), path.Clean(bare)} {
 					if s == last || s == "." {
 						continue
 					}
@@ -161,6 +163,13 @@ func textsOf(fileURL string) iter.Seq[string] {
 			}
 		}
 	}
+}
+
+func dropControl(c rune) rune {
+	if unicode.IsControl(c) {
+		return -1
+	}
+	return c
 }
 
 func asWritten(s string) (string, error) { return s, nil }

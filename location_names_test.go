@@ -31,6 +31,10 @@ func TestNamesOfAFile(t *testing.T) {
 		"s3://localhost:9000/b/p/x":                                    {nil, {"x"}},
 		"s3:///p/x":                                                    {nil, {"x"}},
 		"https://cdn.example.com/e/x%20y.csv?t=1#2":                    {nil, {"x y.csv", "x%20y.csv"}},
+		"p/u/a.csv\n":                                   {nil, {"a.csv"}},
+		"https://cdn.example.com/e/a.csv%0d%0a":         {nil, {"a.csv"}},
+		"https://cdn.example.com/e/a.csv ":              {nil, {"a.csv", "a.csv "}},
+		"https://files.example.com/b/p/a#1.csv?token=x": {nil, {"a#1.csv"}},
 		"ftp:x/y":             {nil, {"y"}},
 		"file:///elsewhere/z": {nil, {"z"}},
 		`c:\exports\w`:        {nil, {"w"}},
@@ -67,6 +71,10 @@ func TestWhatARowMayName(t *testing.T) {
 		{inPrefix, "https://h.example/b/p/c/../a?versionId=1", []string{"p/a"}},
 		{inPrefix, "https://cdn.example/p/a%20b#1", []string{"p/a b"}},
 		{inPrefix, "https://h.example/get?t=1&file=p%2Fa", []string{"p/a"}},
+		{inPrefix, "p/a\n", []string{"p/a"}},
+		{inPrefix, "https://h.example/b/p/\ta\r\n", []string{"p/a"}},
+		{inPrefix, "https://cdn.example/p/a ", []string{"p/a"}},
+		{inPrefix, "https://h.example/b/p/a#1?token=x", []string{"p/a#1"}},
 		{users, "https://h.example/get/" + rowUser + "/a", []string{rowUser + "/a"}},
 		{users, "https://h.example//b/" + otherUser + "/a", nil}, // is not the row's to name
 	} {

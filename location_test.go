@@ -169,6 +169,7 @@ func TestResolveRefuses(t *testing.T) {
 		"bad_escape":              {inFolder, "100%.json", rowUser, "begins no escape"},
 		"bad_escape_in_bucket":    {inBucket, "https://s3.example.com:9000/da%ta/out/a", rowUser, "begins no escape"},
 		"too_long":                {inFolder, strings.Repeat("a", exportops.MaxTextBytes+1), rowUser, "longer than"},
+		"key_too_long":            {inFolder, strings.Repeat("a/", 1024) + "a", rowUser, "the key of 2049 bytes is longer than 2048"},
 
 		"unknown_scheme":     {inFolder, "ftp://host/a", rowUser, `the scheme "ftp"`},
 		"script":             {inFolder, "javascript:alert(1)", rowUser, `the scheme "javascript"`},

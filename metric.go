@@ -102,8 +102,8 @@ func (m *Metric) Validate() error {
 	add(checkCount("duration_ms", m.DurationMS, 1<<53))
 	add(checkCount("file_size_bytes", m.FileSizeBytes, 1<<53))
 	add(checkCount("attempt", &m.Attempt, 1<<31-1))
-	add(checkText("error_type", m.ErrorType))
-	add(checkText("error_message", m.ErrorMessage))
+	add(checkText("error_type", m.ErrorType, MaxErrorTypeBytes))
+	add(checkText("error_message", m.ErrorMessage, MaxTextBytes))
 	return errors.Join(errs...)
 }
 
@@ -115,7 +115,7 @@ func (m *Metric) valid() bool {
 		(m.Status.InProgress() || m.Status == Completed || m.Status == Failed) &&
 		within(&m.ConversationCount, MaxCount-1) && m.DurationMS != nil && within(m.DurationMS, 1<<53) &&
 		within(m.FileSizeBytes, 1<<53) && within(&m.Attempt, 1<<31-1) &&
-		checkText("", m.ErrorType) == nil && checkText("", m.ErrorMessage) == nil
+		checkText("", m.ErrorType, MaxErrorTypeBytes) == nil && checkText("", m.ErrorMessage, MaxTextBytes) == nil
 }
 
 // Conflict compares a metric with the one that is stored under its key: KindConflict

@@ -132,11 +132,11 @@ func (m MissingFile) about(e Export) bool {
 	if m.ExpiresAt == nil {
 		return e.ExpiresAt == nil
 	}
-	t, ok := ParseStoredTime(*m.ExpiresAt)
+	t, ok := ParseExactTime(*m.ExpiresAt)
 	if !ok {
 		return e.ExpiresAt == nil // as a text that is no time is read
 	}
-	return e.ExpiresAt != nil && e.ExpiresAt.Equal(t.Time)
+	return e.ExpiresAt != nil && At(e.ExpiresAt.Time).Equal(At(t.Time).Time)
 }
 
 // MissingFilter selects records of missing files, by export id.

@@ -41,7 +41,7 @@ func (e ExpiryEntry) addTo(t *PlanTotals) {
 func expiryEntry(x exportops.ExpiryChange, kept exportops.ExpiryKept, now exportops.Time) ExpiryEntry {
 	e := ExpiryEntry{ExportID: x.ExportID, Do: string(x.Kind), Why: kept, Rule: x.Rule, From: x.From, To: x.To, FileURL: x.FileURL}
 	if e.Past = kept == "" && x.Past(now); kept != "" {
-		e.Do = PlanKeep
+		e.Do, e.From, e.FileURL = PlanKeep, brief(x.From), brief(x.FileURL)
 	}
 	return e
 }

@@ -64,10 +64,19 @@ func (p *PlanWriter) decided(page []exportops.Candidate, decisions []exportops.D
 		case d.Verdict == exportops.Postpone, d.Reason == becauseNotDue:
 			continue
 		default:
-			e.Do, e.Why = PlanKeep, d.Reason
+			e.Do, e.Why, e.FileURL = PlanKeep, d.Reason, brief(c.FileURL)
 		}
 		p.entry(e)
 	}
+}
+
+// brief leaves out what is longer than any text that says something: a plan is to be
+// read again, whatever a row that it keeps holds.
+func brief(text *string) *string {
+	if text != nil && len(*text) > exportops.MaxTextBytes {
+		return nil
+	}
+	return text
 }
 
 // Selection is what the plan was made of. Nothing that became due since is.

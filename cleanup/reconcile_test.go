@@ -352,3 +352,24 @@ func TestReconcileGoesOnWhereItStopped(t *testing.T) {
 		})
 	}
 }
+
+// What the walk does not record, as it was written just now or cannot be looked at, is
+// there all the same.
+func TestAnUnknownFileThatIsWrittenAgainIsNotGone(t *testing.T) {
+	w := newWorld(t)
+	quarantined(t, w, "again", "goes")
+	w.WriteAt("again", "longer", w.Clock.Now())
+	w.Must(os.Remove(filepath.Join(w.Folder, "goes")))
+	w.Clock.Advance(time.Minute)
+	if r := reconcile(t, w, dryRun); r.Gone != 1 || r.FilesRecent != 1 {
+		t.Errorf("by a dry run: %+v", r.ReconcileCounts)
+	}
+	if r := reconcile(t, w); r.Gone != 1 || r.FilesRecent != 1 {
+		t.Errorf("%+v", r.ReconcileCounts)
+	}
+	wantList(t, "at once", unknown(w), "again: quarantined", "goes: gone")
+	want(t, "what a plan does", unknownCounts(discard(t, w, unknownPlan(t, w))), "changed 1")
+	w.Clock.Advance(time.Hour)
+	reconcile(t, w)
+	wantList(t, "later", unknown(w), "again: seen", "goes: gone") // its grace begins anew
+}

@@ -2,6 +2,7 @@ package cleanup
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/exportops/exportops"
@@ -194,21 +195,28 @@ func (r *reconciliation) closeUnknown(ctx context.Context, from, to string) erro
 		if err != nil {
 			return reading(ctx, "read unknown files", err)
 		}
-		var closed []exportops.UnknownFile
+		var closed, lost []exportops.UnknownFile
 		counted := r.counted
 		for _, u := range page {
 			f.After = u.Key
-			if u.State == exportops.UnknownGone || u.State == exportops.UnknownAdopted {
-				continue
-			}
-			if u.State = exportops.UnknownGone; r.known.has(u.Key) {
+			switch {
+			case u.State == exportops.UnknownGone || u.State == exportops.UnknownAdopted:
+			case r.known.has(u.Key):
 				u.State = exportops.UnknownAdopted
+				closed = append(closed, u)
 				counted.Adopted++
-			} else {
-				counted.Gone++
+			default:
+				u.State = exportops.UnknownGone
+				lost = append(lost, u)
 			}
-			u.LastSeen = r.at()
-			closed = append(closed, u)
+		}
+		if lost, err = r.notThere(ctx, lost); err != nil {
+			return err
+		}
+		counted.Gone += int64(len(lost))
+		closed = append(closed, lost...)
+		for i := range closed {
+			closed[i].LastSeen = r.at()
 		}
 		if err := r.keep.closed(ctx, closed, counted); err != nil {
 			return err
@@ -220,6 +228,27 @@ func (r *reconciliation) closeUnknown(ctx context.Context, from, to string) erro
 			return nil
 		}
 	}
+}
+
+// notThere keeps those files that storage says are not there: what was written just now
+// is not recorded, nor is what cannot be looked at.
+func (r *reconciliation) notThere(ctx context.Context, files []exportops.UnknownFile) (gone []exportops.UnknownFile, err error) {
+	for part := range slices.Chunk(files, r.files.MaxBatch()) {
+		keys := make([]string, len(part))
+		for i, u := range part {
+			keys[i] = u.Key
+		}
+		infos, err := r.files.Stat(ctx, keys)
+		if err != nil {
+			return nil, reading(ctx, "look at files", err)
+		}
+		for i, info := range infos {
+			if !info.Exists {
+				gone = append(gone, part[i])
+			}
+		}
+	}
+	return gone, nil
 }
 
 // first adds to a list while it has room.

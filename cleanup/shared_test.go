@@ -101,7 +101,7 @@ func TestAFileThatALiveRowMayName(t *testing.T) {
 	for _, url := range []string{
 		"https://files.example.com//exports/u/a", "https://files.example.com/exports/u/a?versionId=1", "https://files.example.com/exports/u/a/",
 		"https://files.example.com/storage/v1/new/exports/u/a", "https://files.example.com/get?file=u/a", "https://cdn.example.com/u/a",
-		"s3://localhost:9000/exports/u/a", "/u/a",
+		"s3://localhost:9000/exports/u/a", "/u/a", "u/a\n", "https://files.example.com/exports/u/a\r\n",
 	} {
 		w := newWorld(t)
 		w.Insert(row{ExportID: id(1), URL: "u/a"}, row{ExportID: id(2), URL: url, Expires: never}, row{ExportID: id(3), URL: "v/a"})

@@ -22,7 +22,7 @@ type metricBody struct {
 	ConversationCount int64                 `json:"conversation_count" required:"true" minimum:"0" doc:"How many conversations it holds"`
 	DurationMS        *int64                `json:"duration_ms" required:"true" nullable:"false" minimum:"0" doc:"Milliseconds that it took"`
 	FileSizeBytes     *int64                `json:"file_size_bytes,omitempty" nullable:"true" minimum:"0" doc:"Bytes; null if failed"`
-	ErrorType         *string               `json:"error_type,omitempty" nullable:"true" maxLength:"8192" doc:"The kind of failure"`
+	ErrorType         *string               `json:"error_type,omitempty" nullable:"true" maxLength:"1024" doc:"The kind of failure"`
 	ErrorMessage      *string               `json:"error_message,omitempty" nullable:"true" maxLength:"8192" doc:"The failure in words; scrubbed before it is logged"`
 	Attempt           int64                 `json:"attempt,omitempty" nullable:"true" minimum:"1" doc:"From 1; 1 where it is missing"`
 	Timestamp         exportops.Time        `json:"timestamp,omitempty" nullable:"true" doc:"When it was measured; now where it is missing"`

@@ -15,17 +15,13 @@ import (
 
 // NamedFiles implements exportops.ReconcileReader.
 func (s *Store) NamedFiles(ctx context.Context, since exportops.Time) iter.Seq2[exportops.KeyRow, error] {
-	query := `SELECT coalesce(e.export_id::text, ''), coalesce(e.user_id::text, ''), e.status::text, e.file_url FROM {logs} e
-		WHERE e.file_url > ''`
+	query := `SELECT ` + keyRowColumns + ` FROM {logs} e WHERE e.file_url > ''`
 	var args []any
 	if !since.IsZero() {
 		query += ` AND e.timestamp >= $1::timestamptz`
 		args = append(args, since.String())
 	}
-	return stream(ctx, s, "read keys", query, args, func(rows pgx.Rows) (k exportops.KeyRow, says bool, err error) {
-		err = rows.Scan(&k.ExportID, &k.UserID, (*string)(&k.Status), &k.FileURL)
-		return k, true, err
-	})
+	return stream(ctx, s, "read keys", query, args, scanKeyRow)
 }
 
 // filter gathers conditions and their arguments.

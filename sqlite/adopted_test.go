@@ -118,3 +118,40 @@ func TestAUserInAColumnWithoutCase(t *testing.T) {
 		return s.Candidates(t.Context(), selections()["erasure"], after, 3)
 	})
 }
+
+// A view may give ids of any type: pages go on by them, and come to an end.
+func TestPagesOfAViewWithOtherIDs(t *testing.T) {
+	s := adopt(t, "seen", "TEXT", func(int) string { return adoptedUser })
+	give := func(id string) {
+		t.Helper()
+		const others = `export_id, user_id, timestamp, format, config, conversation_count, file_size, status, file_url, expires_at,
+			error_message, created_at, updated_at`
+		for _, query := range []string{`DROP VIEW seen`, `CREATE VIEW seen AS SELECT ` + id + ` AS id, ` + others + ` FROM logs`} {
+			if _, err := s.Writer().ExecContext(t.Context(), query); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for how, id := range map[string]string{
+		"texts_that_are_not_utf8": `CAST(CAST(id AS BLOB) || x'ff' AS TEXT)`, "empty_texts_among_them": `iif(id % 10 = 0, '', 'x' || id)`,
+		"fractions": `id % 1000 + 0.5`, "numbers_and_texts": `iif(id % 2, id, 'x' || id)`,
+	} {
+		give(id)
+		for mode, sel := range selections() {
+			t.Run(how+"_by_"+mode, func(t *testing.T) {
+				seesEach(t, func(after exportops.Cursor) ([]exportops.Candidate, exportops.Cursor, error) {
+					return s.Candidates(t.Context(), sel, after, 3)
+				})
+			})
+		}
+	}
+	give(`CAST(id AS BLOB)`)
+	for mode, sel := range selections() {
+		if _, _, err := s.Candidates(t.Context(), sel, "", 3); !exportops.IsKind(err, exportops.KindUnavailable) {
+			t.Errorf("blobs by %s: %v, want an error that says what to do", mode, err)
+		}
+	}
+	if _, _, err := s.LogRows(t.Context(), exportops.LogSelection{UserID: adoptedUser}, "", 3); !exportops.IsKind(err, exportops.KindUnavailable) {
+		t.Errorf("log rows with blobs: %v, want an error that says what to do", err)
+	}
+}

@@ -98,7 +98,8 @@ func orderOf(s exportops.Selection) (order, error) {
 // row's own place.
 type place struct {
 	Sort []byte
-	Row  any // a number, or the id where the table is a view
+	Row  any    // a number
+	Text []byte // the id where the table is a view, byte by byte
 }
 
 // placeOf reads a cursor. A number in it is kept to the last digit.
@@ -113,6 +114,9 @@ func placeOf(c exportops.Cursor) (p place, err error) {
 	}
 	if err != nil {
 		return p, fmt.Errorf("cursor %q: %w", c, err)
+	}
+	if p.Text != nil {
+		p.Row = string(p.Text)
 	}
 	return p, nil
 }
@@ -165,6 +169,9 @@ func (o order) by() string {
 
 func (o order) cursor(c exportops.Candidate, row any) exportops.Cursor {
 	p := place{Row: row}
+	if id, ok := row.(string); ok {
+		p.Row, p.Text = nil, []byte(id)
+	}
 	switch {
 	case o.sort == "timestamp":
 		p.Sort = []byte(c.Timestamp)
@@ -266,6 +273,9 @@ func (s *Store) scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidat
 	if err := rows.Scan(into...); err != nil {
 		return c, nil, err
 	}
+	if _, blob := row.([]byte); blob {
+		return c, nil, s.blobIDs()
+	}
 	c.Config = exportops.ReadConfig(config, s.configKeys)
 	if id.Valid {
 		c.Prior = &exportops.Deletion{
@@ -276,6 +286,15 @@ func (s *Store) scanCandidate(rows *sql.Rows, more ...any) (c exportops.Candidat
 		c.Prior.ClaimedAt, _ = exportops.ParseStoredTime(claimed.String)
 	}
 	return c, row, nil
+}
+
+// blobIDs says that the rows of a view cannot be walked through: texts and blobs never
+// are the same, so that no page would come to an end.
+func (s *Store) blobIDs() error {
+	return &exportops.Error{
+		Kind: exportops.KindUnavailable, Field: "EXPORT_LOGS_TABLE",
+		Message: fmt.Sprintf("the view %s has ids that are blobs", s.table), Hint: "have it give them as texts: hex(id) AS id",
+	}
 }
 
 // CountCandidates implements exportops.DeletionStore.

@@ -173,3 +173,18 @@ func readLogs(t *testing.T, s *sqlite.Store, now exportops.Time) {
 		t.Fatalf("statistics %+v %v, want the good row's date", st, err)
 	}
 }
+
+// A status may be missing as well. Such a row names its file all the same.
+func TestARowWithoutAStatus(t *testing.T) {
+	s := openForeign(t, "TEXT")
+	_, err := s.Writer().ExecContext(t.Context(), `INSERT INTO export_logs (id, export_id, user_id, timestamp, file_url)
+		VALUES ('i', 'e', 'u', '2025-10-01T00:00:00.000Z', 'k')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for row, err := range s.NamedFiles(t.Context(), exportops.Time{}) {
+		if err != nil || row.FileURL != "k" {
+			t.Fatalf("%+v, %v", row, err)
+		}
+	}
+}

@@ -13,10 +13,10 @@ import (
 
 // NamedFiles implements exportops.ReconcileReader.
 func (s *Store) NamedFiles(ctx context.Context, since exportops.Time) iter.Seq2[exportops.KeyRow, error] {
-	query := `SELECT coalesce(export_id, ''), coalesce(user_id, ''), status, file_url FROM {logs} WHERE file_url > ''`
+	query := `SELECT ` + keyRowColumns + ` FROM {logs} e WHERE e.file_url > ''`
 	var args []any
 	if !since.IsZero() {
-		query += ` AND timestamp >= ?`
+		query += ` AND e.timestamp >= ?`
 		args = append(args, since.String())
 	}
 	return s.keyRows(ctx, s.read, query, args...)

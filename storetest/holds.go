@@ -15,6 +15,7 @@ import (
 func testHolds(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("what_it_covers", func(t *testing.T) { holdCovers(t, open) })
 	t.Run("a_claim_that_came_first", func(t *testing.T) { claimFirst(t, open) })
+	t.Run("a_claim_on_what_a_refused_url_may_mean", func(t *testing.T) { holdsOfRefused(t, open(t)) })
 	t.Run("nothing_new_begins_under_a_hold_on_everything", func(t *testing.T) { holdEverything(t, open(t)) })
 	t.Run("a_claim_sees_what_came_under_a_hold_since", func(t *testing.T) { unseenHolds(t, open(t)) })
 	t.Run("log_rows", func(t *testing.T) { heldLogRows(t, open) })

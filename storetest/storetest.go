@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t testing.TB) Fixture) {
 	t.Run("every_row", func(t *testing.T) { testEveryRow(t, open) })
 	t.Run("changed_facts", func(t *testing.T) { testChangedFacts(t, open) })
 	t.Run("expiry", func(t *testing.T) { testExpiry(t, open) })
+	t.Run("long_texts", func(t *testing.T) { testLongTexts(t, open) })
 	t.Run("reconcile", func(t *testing.T) { testReconcile(t, open) })
 }
 
