@@ -21,6 +21,9 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 		t.Run("a_user_is_found_in_"+how, func(t *testing.T) { foundAs(t, open(t), spell) })
 	}
 	t.Run("a_metric_of_anothers_export_becomes_theirs", func(t *testing.T) { eraseTold(t, open(t)) })
+	t.Run("names_in_what_stays_give_way_to_a_word", func(t *testing.T) { eraseNames(t, open(t)) })
+	t.Run("open_incidents_stay_apart", func(t *testing.T) { eraseOpenIncidents(t, open(t)) })
+	t.Run("the_ledger_holds_without_who_had_it_tried_again", func(t *testing.T) { eraseRetrier(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
