@@ -49,9 +49,10 @@ func ofUsers(export string) string {
 		OR EXISTS (SELECT 1 FROM exportops.deletions d WHERE d.export_id = ` + export + ` AND d.user_id = $1::text::uuid))`
 }
 
-// parsed is a result that can be looked into: jsonb has no NUL.
+// parsed is a result that can be looked into: jsonb has no NUL, for which U+FFFD stands
+// then. A backslash before it may be one of a pair, and be about nothing that follows.
 func parsed(result string) string {
-	return `CASE WHEN position('\u0000' in ` + result + `::text) = 0 THEN ` + result + `::jsonb END`
+	return `regexp_replace(` + result + `::text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g')::jsonb`
 }
 
 // listed is the export that an element x of a list is about, null for none.
