@@ -106,9 +106,16 @@ const (
 	TraceHold    TraceKind = "hold"    // a hold that was released
 	TraceText    TraceKind = "text"    // an error that clients reported of others' exports
 	TraceError   TraceKind = "error"   // an hour's count of such errors
-	TraceSilence TraceKind = "silence" // the reason of one
-	TraceCall    TraceKind = "call"    // an Idempotency-Key that somebody chose
-	TraceBeside  TraceKind = "beside"  // a row of a table beside the export logs
+	TraceSilence TraceKind = "silence" // a text of one, or who placed or ended it
+	TraceHeld    TraceKind = "held"    // the reason of a hold that stays, or who placed or released it
+	TraceRetried TraceKind = "retried" // who had an entry of the ledger tried again
+
+	TraceIncident TraceKind = "incident" // of an alert, which stays
+	TraceEvent    TraceKind = "event"    // what happened to one
+	TraceNotice   TraceKind = "notice"   // what a channel was told
+	TraceLost     TraceKind = "lost"     // why an archive was said to be lost, and by whom
+	TraceCall     TraceKind = "call"     // an Idempotency-Key that somebody chose
+	TraceBeside   TraceKind = "beside"   // a row of a table beside the export logs
 )
 
 // Trace is one place that names a user.
@@ -151,8 +158,8 @@ type ErasureStore interface {
 	// was made, so that nobody can say whom it names.
 	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
-	// entries of the ledger, records of runs, errors with their counts, and silences stay
-	// without what names the user, metrics of others' exports become theirs, and the
+	// entries of the ledger, records of runs and alerts, errors with their counts, silences,
+	// and holds that are active or on another stay without what names the user, metrics of others' exports become theirs, and the
 	// others go. A run among them whose holder is dead ends. What is claimed is left as it
 	// is, and so are files that are still in storage though no row names them, records
 	// of runs that are at work, which would be written again, and metrics and rows that an
@@ -229,7 +236,8 @@ func (r *ErasureResult) Count(kind TraceKind, n int64) {
 	case TraceBeside:
 		r.Restored += n
 	case TraceRun, TraceWorker, TraceExport, TraceHelped, TraceFile, TraceMissing, TraceHold, TraceTold, TraceText, TraceError,
-		TraceSilence, TraceCall:
+		TraceSilence, TraceCall, TraceHeld, TraceRetried, TraceIncident, TraceEvent, TraceNotice,
+		TraceLost:
 		r.Records += n
 	}
 }

@@ -133,19 +133,27 @@ func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *e
 	}
 }
 
-// countLeft looks for what still names the user.
+// countLeft looks for what still names the user. A run may do so in several ways, and is
+// one that is at work.
 func (c *Cleaner) countLeft(ctx context.Context, userID string, res *exportops.ErasureResult) (err error) {
 	if res.Left, err = c.Store.UserLeft(ctx, userID); err != nil {
 		return err
 	}
-	res.AtWork = 0
+	runs := map[string]bool{}
 	for next := exportops.Cursor(""); ; {
 		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
 		if err != nil {
 			return err
 		}
-		res.Left += int64(len(page))
-		res.AtWork += int64(len(exportops.RunsOf(page)))
+		for _, t := range page {
+			if t.OfRun() && runs[t.Key] {
+				continue
+			}
+			if res.Left++; t.OfRun() {
+				runs[t.Key] = true
+			}
+		}
+		res.AtWork = int64(len(runs))
 		if next = after; next == "" {
 			return nil
 		}

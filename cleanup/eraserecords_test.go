@@ -96,7 +96,7 @@ func TestAnErasureWaitsForAReconciliation(t *testing.T) {
 	_, err := meets(t, w, func() {
 		a, err := w.Runner().Run(t.Context(), eraseCall)
 		w.Must(err)
-		if a.Result.Erased.Receipt != nil || !strings.Contains(a.Failure, "of runs that are at work") {
+		if a.Result.Erased.Receipt != nil || !strings.Contains(a.Failure, ", 1 of runs that are at work") {
 			t.Errorf("receipt %v, %q", a.Result.Erased.Receipt, a.Failure)
 		}
 		want(t, "rows", w.Count(`SELECT count(*) FROM export_logs`), 2)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/archive"
@@ -170,4 +171,28 @@ func TestTheReport(t *testing.T) {
 	}()
 	o.Report = stub{list: func(exportops.ExportFilter) ([]exportops.Export, string, error) { return nil, "", fail }}
 	wantProblem(t, get("").send(serve(t, o)), 500, "")
+}
+
+func TestTheReportUnderAPolicy(t *testing.T) {
+	o := options()
+	o.LogRetention = 30 * 24 * time.Hour
+	o.Report = stub{list: func(exportops.ExportFilter) ([]exportops.Export, string, error) {
+		return []exportops.Export{{ExportID: exportID, UserID: userID, Timestamp: noon, CreatedAt: noon, Status: exportops.Completed}}, "", nil
+	}}
+	get := func() string {
+		t.Helper()
+		body := request{method: http.MethodGet, path: "/api/v1/exports/report", token: readToken}.send(serve(t, o)).Body.String()
+		return body[strings.LastIndex(body, ",")+1:]
+	}
+	if until := get(); until != exportops.At(noon.Add(o.LogRetention)).String()+"\r\n" {
+		t.Errorf("without a policy the log row is kept until %q", until)
+	}
+	policy, err := exportops.NewPolicy(exportops.KeepFor(24*time.Hour), exportops.KeepFor(48*time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Policy = policy
+	if until := get(); until != exportops.At(noon.Add(48*time.Hour)).String()+"\r\n" {
+		t.Errorf("by the policy the log row is kept until %q", until)
+	}
 }

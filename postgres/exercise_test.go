@@ -236,6 +236,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	for _, kind := range []exportops.TraceKind{
 		exportops.TraceCounter, exportops.TraceMetric, exportops.TraceEntry, exportops.TraceRun, exportops.TraceWorker, exportops.TraceCall,
 		exportops.TraceFile, exportops.TraceMissing, exportops.TraceHold,
+		exportops.TraceHeld, exportops.TraceRetried, exportops.TraceIncident, exportops.TraceEvent, exportops.TraceNotice,
 	} {
 		found = append(found, exportops.Trace{Kind: kind, Key: traceKeys[kind]})
 	}
@@ -373,4 +374,5 @@ func exerciseMetrics(t *testing.T, s *Store, name func(string)) {
 var traceKeys = map[exportops.TraceKind]string{
 	exportops.TraceCounter: "2001-02-03T04:00:00.000Z", exportops.TraceMetric: "0", exportops.TraceEntry: "0",
 	exportops.TraceMissing: "00000000-0000-0000-0000-000000000000", exportops.TraceHold: "0",
+	exportops.TraceHeld: "0", exportops.TraceRetried: "0", exportops.TraceIncident: "0", exportops.TraceEvent: "0", exportops.TraceNotice: "0",
 }

@@ -49,9 +49,10 @@ func ofUsers(export string) string {
 		OR EXISTS (SELECT 1 FROM exportops.deletions d WHERE d.export_id = ` + export + ` AND d.user_id = $1::text::uuid))`
 }
 
-// parsed is a result that can be looked into: jsonb has no NUL.
+// parsed is a result that can be looked into: jsonb has no NUL, for which U+FFFD stands
+// then. A backslash before it may be one of a pair, and be about nothing that follows.
 func parsed(result string) string {
-	return `CASE WHEN position('\u0000' in ` + result + `::text) = 0 THEN ` + result + `::jsonb END`
+	return `regexp_replace(` + result + `::text, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g')::jsonb`
 }
 
 // listed is the export that an element x of a list is about, null for none.
@@ -111,9 +112,10 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceRun, "",
-		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + mayName + `)
-			ORDER BY r.id LIMIT $3`, ``,
-		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + named("r.cancelled_by") + `
+			OR ` + mayName + `) ORDER BY r.id LIMIT $3`, ``,
+		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `,
+			cancelled_by = ` + without("cancelled_by") + `
 			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`, nil,
 	},
 	{
@@ -151,8 +153,7 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceHold, "",
-		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND h.released_at IS NOT NULL AND (h.subject = $1::text::uuid OR ` + named("h.reason") + `)
-			ORDER BY h.id LIMIT $3`, `0`,
+		`SELECT h.id::text FROM exportops.holds h WHERE h.id > $2::text::bigint AND ` + released + ` ORDER BY h.id LIMIT $3`, `0`,
 		`DELETE FROM exportops.holds h WHERE $1::text <> '' AND h.released_at IS NOT NULL AND h.id = ANY($2::text[]::bigint[])`, nil,
 	},
 	{
@@ -185,11 +186,6 @@ var traces = []trace{
 				ON CONFLICT (start, error_type) DO UPDATE SET exports = c.exports + excluded.exports`,
 		},
 	},
-	{
-		exportops.TraceSilence, "",
-		`SELECT q.id::text FROM exportops.silences q WHERE q.id > $2::text::bigint AND ` + named("q.reason") + ` ORDER BY q.id LIMIT $3`, `0`,
-		`UPDATE exportops.silences AS q SET reason = ` + without("reason") + ` WHERE q.id = ANY($2::text[]::bigint[])`, nil,
-	},
 	// Last, as it tells whose exports other traces are about.
 	{
 		exportops.TraceEntry, "",
@@ -218,7 +214,7 @@ func (t trace) place() string {
 // everyTrace is about all places that may name a user.
 func everyTrace(ctx context.Context, tx pgx.Tx) ([]trace, error) {
 	beside, err := besideTraces(ctx, tx)
-	return slices.Concat(traces, beside), err
+	return slices.Concat(nameTraces, traces, beside), err
 }
 
 // Traces implements exportops.ErasureStore.

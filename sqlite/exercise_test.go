@@ -230,6 +230,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		exportops.TraceCounter, exportops.TraceMetric, exportops.TraceEntry, exportops.TraceRun, exportops.TraceWorker, exportops.TraceCall,
 		exportops.TraceFile, exportops.TraceMissing, exportops.TraceHold, exportops.TraceExport, exportops.TraceHelped,
 		exportops.TraceTold, exportops.TraceText, exportops.TraceError, exportops.TraceSilence,
+		exportops.TraceHeld, exportops.TraceRetried, exportops.TraceIncident, exportops.TraceEvent, exportops.TraceNotice,
 	} {
 		found = append(found, exportops.Trace{Kind: kind, Key: traceKeys[kind]})
 	}

@@ -25,10 +25,12 @@ type trace struct {
 // named says that a text names the user, in whichever case.
 func named(column string) string { return `instr(lower(coalesce(` + column + `, '')), ?1) > 0` }
 
-// without is a text without the user: where the case is mixed, nothing of it.
-func without(column, instead string) string {
-	r := `replace(replace(` + column + `, ?1, '` + exportops.Erased + `'), upper(?1), '` + exportops.Erased + `')`
-	return `CASE WHEN instr(lower(` + r + `), ?1) > 0 THEN '` + instead + `' ELSE ` + r + ` END`
+// without is a text without the user, in whichever case: one place after the other.
+func without(column string) string {
+	return `(WITH RECURSIVE r (t) AS (SELECT ` + column + `
+		UNION ALL SELECT substr(t, 1, instr(lower(t), ?1) - 1) || '` + exportops.Erased + `' || substr(t, instr(lower(t), ?1) + length(?1))
+			FROM r WHERE instr(lower(t), ?1) > 0)
+		SELECT t FROM r WHERE instr(lower(t), ?1) = 0)`
 }
 
 // uncounted says of a metric m that no rollup holds it, and no row stands for its
@@ -102,15 +104,15 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceRun, "",
-		`SELECT id FROM exportops_runs WHERE id > ?2 AND (` + named("result") + ` OR ` + named("error") + ` OR ` + mayName + `)
+		`SELECT id FROM exportops_runs WHERE id > ?2 AND (` + named("result") + ` OR ` + named("error") + ` OR ` + named("cancelled_by") + ` OR ` + mayName + `)
 			ORDER BY id LIMIT ?3`,
-		`UPDATE exportops_runs SET result = ` + without("result", "{}") + `, error = ` + without("error", "") + `
+		`UPDATE exportops_runs SET result = ` + without("result") + `, error = ` + without("error") + `, cancelled_by = ` + without("cancelled_by") + `
 			WHERE state <> 'running' AND id` + oneOf, nil,
 	},
 	{
 		exportops.TraceWorker, "",
 		`SELECT DISTINCT run_id FROM exportops_workers WHERE run_id > ?2 AND ` + named("result") + ` ORDER BY run_id LIMIT ?3`,
-		`UPDATE exportops_workers AS w SET result = ` + without("result", "{}") + ` WHERE ` + named("result") + ` AND run_id` + oneOf + `
+		`UPDATE exportops_workers AS w SET result = ` + without("result") + ` WHERE ` + named("result") + ` AND run_id` + oneOf + `
 			AND NOT EXISTS (SELECT 1 FROM exportops_runs r WHERE r.id = w.run_id AND r.state = 'running')`, nil,
 	},
 	{
@@ -138,8 +140,7 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceHold, "",
-		`SELECT id FROM exportops_holds WHERE id > CAST(?2 AS INTEGER) AND released_at IS NOT NULL AND (subject = ?1 OR ` + named("reason") + `)
-			ORDER BY id LIMIT ?3`,
+		`SELECT id FROM exportops_holds WHERE id > CAST(?2 AS INTEGER) AND ` + released + ` ORDER BY id LIMIT ?3`,
 		`DELETE FROM exportops_holds WHERE ?1 <> '' AND released_at IS NOT NULL AND id` + oneOfIDs, nil,
 	},
 	{
@@ -151,8 +152,8 @@ var traces = []trace{
 		exportops.TraceText, "",
 		`SELECT id FROM exportops_export_metrics WHERE id > CAST(?2 AS INTEGER) AND (` + named("error_type") + ` OR ` + named("error_message") + `)
 			ORDER BY id LIMIT ?3`,
-		`UPDATE exportops_export_metrics SET error_type = ` + without("error_type", exportops.Erased) + `,
-			error_message = ` + without("error_message", exportops.Erased) + ` WHERE id` + oneOfIDs,
+		`UPDATE exportops_export_metrics SET error_type = ` + without("error_type") + `,
+			error_message = ` + without("error_message") + ` WHERE id` + oneOfIDs,
 		// Whoever is computing an hour has read the error as it was.
 		[]string{`UPDATE exportops_rollup_hours SET version = version + 1 WHERE ?1 <> '' AND start IN (
 			SELECT m.counted_hour FROM exportops_export_metrics m WHERE m.id` + oneOfIDs + `)`},
@@ -162,14 +163,9 @@ var traces = []trace{
 		`SELECT DISTINCT start FROM exportops_rollup_errors WHERE start > ?2 AND ` + named("error_type") + ` ORDER BY start LIMIT ?3`,
 		`DELETE FROM exportops_rollup_errors WHERE ` + named("error_type") + ` AND start` + oneOf,
 		[]string{`INSERT INTO exportops_rollup_errors (start, error_type, exports)
-			SELECT start, ` + without("error_type", exportops.Erased) + `, sum(exports) FROM exportops_rollup_errors
+			SELECT start, ` + without("error_type") + `, sum(exports) FROM exportops_rollup_errors
 				WHERE ` + named("error_type") + ` AND start` + oneOf + ` GROUP BY 1, 2
 			ON CONFLICT DO UPDATE SET exports = exports + excluded.exports`},
-	},
-	{
-		exportops.TraceSilence, "",
-		`SELECT id FROM exportops_silences WHERE id > CAST(?2 AS INTEGER) AND ` + named("reason") + ` ORDER BY id LIMIT ?3`,
-		`UPDATE exportops_silences SET reason = ` + without("reason", exportops.Erased) + ` WHERE id` + oneOfIDs, nil,
 	},
 	// Last, as it tells whose exports other traces are about.
 	{
@@ -193,7 +189,7 @@ func (t trace) place() string {
 // everyTrace is about all places that may name a user.
 func everyTrace(ctx context.Context, q queryer) ([]trace, error) {
 	beside, err := besideTraces(ctx, q)
-	return slices.Concat(traces, beside), err
+	return slices.Concat(nameTraces, traces, beside), err
 }
 
 // Traces implements exportops.ErasureStore.

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,7 +79,7 @@ func eraseExports(t *testing.T, f Fixture) {
 	for _, id := range []string{gone.ExportID, there.ExportID, other.ExportID} {
 		m := exportops.MissingFile{ExportID: id, Store: "s", Key: "file of " + id, FirstSeen: noon, LastSeen: noon}
 		missing, res.Stuck = append(missing, m), append(res.Stuck, id)
-		res.Errors = append(res.Errors, exportops.ExportError{ExportID: id, Error: "no"})
+		res.Errors = append(res.Errors, exportops.ExportError{ExportID: id, Error: "no\x00\x00, not \\u0000 nor \\\x00"})
 	}
 	must(t, f.Store.RecordMissing(t.Context(), run, missing))
 	res.Missing = missing
@@ -105,7 +106,7 @@ func eraseExports(t *testing.T, f Fixture) {
 	var now exportops.ReconcileResult
 	must(t, json.Unmarshal(runOf(t, f, run.RunID).Result, &now))
 	if len(left) != 1 || left[0].ExportID != other.ExportID || len(now.Missing) != 1 || len(now.Errors) != 1 || len(now.Stuck) != 1 ||
-		now.Stuck[0] != other.ExportID {
+		now.Stuck[0] != other.ExportID || !strings.Contains(now.Errors[0].Error, `, not \u0000 nor \`) {
 		t.Errorf("what is left is %+v and %+v, want what is another's", left, now)
 	}
 }

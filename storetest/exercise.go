@@ -120,6 +120,13 @@ func ExerciseArchives(t *testing.T, s exportops.Store, c exportops.Checkpoint, n
 	no(s.ReplaceArchive(ctx, c, exportops.Replacement{ID: a.ID, By: by.ID, UserID: rows[0].UserID, Gone: []string{rows[0].ExportID}}))
 	name("ArchiveRemoved")
 	no(s.ArchiveRemoved(ctx, c, a.ID))
+	name("RegisterArchive")
+	found := exportops.Archive{Store: "s", Key: "found", Month: c.Now, Sequence: 9, Rows: 1, Bytes: 9, SHA256: "5f70bf18"}
+	found, err = s.RegisterArchive(ctx, c, found, epoch, []exportops.ArchiveMember{{RowID: exportops.NewID()}})
+	no(err)
+	name("LoseArchive")
+	_, err = s.LoseArchive(ctx, found.ID, "the bucket is gone", c.Now)
+	no(err)
 	name("TurnArchiveEpoch")
 	no(s.TurnArchiveEpoch(ctx, c))
 	name("ErasedAt")

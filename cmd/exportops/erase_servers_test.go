@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
+	"github.com/exportops/exportops"
 	"github.com/exportops/exportops/archive"
 )
 
@@ -39,6 +40,7 @@ func TestAnErasureLeavesNothing(t *testing.T) {
 	if n := s.count(`SELECT count(*) FROM public.old_exports WHERE user_id = $1::uuid`, user); n != 110 {
 		t.Fatalf("%d rows of the user are in a table beside the export logs", n)
 	}
+	s.mention(user)
 	said := s.command("erase-user", user)
 	if !strings.Contains(said, `"restored_rows_erased":110,"left":0,"receipt":{`) {
 		t.Fatalf("it said %s", said)
@@ -78,6 +80,25 @@ func TestAnErasureLeavesNothing(t *testing.T) {
 	if found := s.command("archive", "search", "--user", user); strings.TrimSpace(found) != "" {
 		t.Errorf("it is found: %s", found)
 	}
+}
+
+// mention has others write down a user's id, and the user do what others will see.
+func (s *site) mention(user string) {
+	s.Helper()
+	s.command("hold", "place", "--user", exportops.NewID(), "--reason", "as "+strings.ToUpper(user)+" asked", "--by", user)
+	s.command("alerts", "silence", "place", "--rule", "of-"+user, "--subject", user, "--for", "1h", "--reason", user, "--by", user)
+	s.exec(`INSERT INTO exportops.incidents (id, rule, subject, state, version, body)
+		VALUES ('0199aaaa-0000-7000-8000-000000000001', 'of-' || $1, '', 'firing', 1, json_build_object(
+			'id', '0199aaaa-0000-7000-8000-000000000001', 'rule', 'of-' || $1, 'state', 'firing', 'message', 'ask ' || upper($1), 'acknowledged_by', $1))`, user)
+	s.exec(`INSERT INTO exportops.incident_events (incident_id, at, step, value, by, note)
+		VALUES ('0199aaaa-0000-7000-8000-000000000001', now(), 'firing', 1, $1, 'said ' || upper($1))`, user)
+	s.exec(`INSERT INTO exportops.notifications (id, key, channel, state, next_at, last_error, body, created_at)
+		VALUES (gen_random_uuid(), 'k', 'ops', 'dead', now(), 'no ' || $1, json_build_object('title', 'of ' || upper($1)), now())`, user)
+	s.exec(`INSERT INTO exportops.runs (id, job, lane, state, trigger, params, holder, token, started_at, finished_at, result, cancelled_by)
+		VALUES ('r', 'reconcile', 'x', 'partial', 'cli', '{}', 'h', 1, now(), clock_timestamp(), json_build_object('cursor', $1 || '/m'), $1)`, user)
+	s.exec(`INSERT INTO exportops.deletions (export_id, user_id, mode, state, store, bucket, key, row_status, run_id, token, attempts,
+			claimed_at, finished_at, retried_by)
+		VALUES (gen_random_uuid(), gen_random_uuid(), 'expiry', 'failed', 's', 'b', 'k', 'completed', 'r', 1, 1, now(), clock_timestamp(), $1)`, user)
 }
 
 // tables names every table there is.
