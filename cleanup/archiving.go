@@ -315,6 +315,10 @@ func (r *archiveRun) finishEarlier(ctx context.Context) (bool, error) {
 	defer cancel()
 	r.earlier = true
 	defer func() { r.earlier = false }()
+	// What is being written is locked, and no part of it.
+	if _, err := r.Archives.Sweep(working); err != nil {
+		return false, err
+	}
 	all, err := r.Store.AdoptArchives(working, cp)
 	if err != nil {
 		return false, fmt.Errorf("look for unfinished archives: %w", err)

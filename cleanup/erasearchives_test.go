@@ -73,7 +73,6 @@ func prepare(t testing.TB, a *archives) *erasable {
 	a.Write(person+"/x", "content")
 	a.Insert(row{ExportID: id(32), UserID: strings.ToUpper(person), Status: exportops.Failed, Expires: never, Timestamp: a.Ago(3 * day)})
 	a.mustRun(t)
-	mention(t, a.World)
 	return a.seen(t)
 }
 

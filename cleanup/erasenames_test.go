@@ -58,9 +58,11 @@ func stopped(t testing.TB, w *testworld.World, res exportops.ReconcileResult, by
 }
 
 func TestAnErasureFindsNamesInWhatOthersWrote(t *testing.T) {
-	w := missingFile(t, "secret")
-	mention(t, w)
-	wantReceipt(t, w, person)
+	w := newErasable(t)
+	mention(t, w.World)
+	_, err := w.erase(t)
+	w.Must(err)
+	w.wantErased(t)
 	open, err := w.Store.OpenIncidents(t.Context())
 	w.Must(err)
 	held, err := w.Store.Holds(t.Context(), exportops.HoldFilter{})

@@ -212,6 +212,21 @@ func TestErasureRemovesWhatAKilledLogCleanupLeft(t *testing.T) {
 	}
 }
 
+func TestALogCleanupRemovesWhatAKilledOneLeft(t *testing.T) {
+	a := newArchives(t)
+	a.mustRun(t)
+	o, err := disk.OpenObjects(a.to.Folder)
+	a.Must(err)
+	defer o.Close()
+	left := filepath.Join(a.to.Folder, "export_logs", ".exportops-new-ABC")
+	a.Must(os.WriteFile(left, []byte("rows"), 0o600))
+	_, err = a.Runner(through(sweeping{a.to, o}, func(s jobs.Store) jobs.Store { return s })).Run(t.Context(), logCall)
+	a.Must(err)
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", left, err)
+	}
+}
+
 // sweeping are a test's objects that are swept as a folder is.
 type sweeping struct {
 	*testworld.Objects
