@@ -156,27 +156,15 @@ func (r *reconciliation) reallyThere(ctx context.Context, records []exportops.Un
 		}
 		look = append(look, u)
 	}
-	for len(look) > 0 {
-		part := look[:min(len(look), r.files.MaxBatch())]
-		look = look[len(part):]
-		keys := make([]string, len(part))
-		for i, u := range part {
-			keys[i] = u.Key
+	err := r.look(ctx, look, func(u exportops.UnknownFile, info exportops.FileInfo) {
+		switch {
+		case info.Err != nil:
+			r.fail("", u.Key+": "+info.Err.Error())
+		case info.Exists:
+			kept = append(kept, u)
 		}
-		infos, err := r.files.Stat(ctx, keys)
-		if err != nil {
-			return nil, reading(ctx, "look at files", err)
-		}
-		for i, info := range infos {
-			switch {
-			case info.Err != nil:
-				r.fail("", part[i].Key+": "+info.Err.Error())
-			case info.Exists:
-				kept = append(kept, part[i])
-			}
-		}
-	}
-	return kept, nil
+	})
+	return kept, err
 }
 
 func (r *reconciliation) fail(exportID, why string) {
@@ -233,6 +221,16 @@ func (r *reconciliation) closeUnknown(ctx context.Context, from, to string) erro
 // notThere keeps those files that storage says are not there: what was written just now
 // is not recorded, nor is what cannot be looked at.
 func (r *reconciliation) notThere(ctx context.Context, files []exportops.UnknownFile) (gone []exportops.UnknownFile, err error) {
+	err = r.look(ctx, files, func(u exportops.UnknownFile, info exportops.FileInfo) {
+		if !info.Exists {
+			gone = append(gone, u)
+		}
+	})
+	return gone, err
+}
+
+// look calls fn with what storage says of each file.
+func (r *reconciliation) look(ctx context.Context, files []exportops.UnknownFile, fn func(exportops.UnknownFile, exportops.FileInfo)) error {
 	for part := range slices.Chunk(files, r.files.MaxBatch()) {
 		keys := make([]string, len(part))
 		for i, u := range part {
@@ -240,15 +238,13 @@ func (r *reconciliation) notThere(ctx context.Context, files []exportops.Unknown
 		}
 		infos, err := r.files.Stat(ctx, keys)
 		if err != nil {
-			return nil, reading(ctx, "look at files", err)
+			return reading(ctx, "look at files", err)
 		}
 		for i, info := range infos {
-			if !info.Exists {
-				gone = append(gone, part[i])
-			}
+			fn(part[i], info)
 		}
 	}
-	return gone, nil
+	return nil
 }
 
 // first adds to a list while it has room.
