@@ -31,6 +31,12 @@ func (k *Keeper) open(ctx context.Context, a exportops.Archive) (o opened, err e
 		}
 	}()
 	size, sum, err := fetch(ctx, k.Objects, a.Key, file, a.Bytes)
+	if exportops.IsKind(err, exportops.KindNotFound) {
+		return o, &exportops.Error{
+			Kind: exportops.KindUnavailable, Field: "archive", Message: fmt.Sprintf("archive %s is not there", a.Key),
+			Hint: fmt.Sprintf("put its object back, from a backup or an earlier version; if it is gone for good: exportops archive lost %d", a.ID), Err: err,
+		}
+	}
 	if err != nil {
 		return o, fmt.Errorf("read archive %s: %w", a.Key, err)
 	}

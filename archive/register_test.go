@@ -189,6 +189,11 @@ func TestLost(t *testing.T) {
 		}
 		aside := filepath.Join(a.Dir, "aside")
 		a.Must(os.Rename(filepath.Join(a.to.Folder, first.Key), aside))
+		var failed error
+		for _, err := range a.keeper.Search(t.Context(), archive.Query{}) {
+			failed = errors.Join(failed, err)
+		}
+		same(t, "the search fails", exportops.IsKind(failed, exportops.KindUnavailable) && strings.Contains(failed.Error(), "is not there"), true)
 		if err := lose(a, first.ID, true); !exportops.IsKind(err, exportops.KindInvalid) {
 			t.Fatalf("unseen, where it can be looked for: %v", err)
 		}
