@@ -134,7 +134,7 @@ func (e *archiveErasure) finishEarlier(ctx context.Context) (bool, error) {
 
 // list reads the records of all archives that may have an object, oldest first.
 func (e *archiveErasure) list(ctx context.Context) (all []exportops.Archive, err error) {
-	err = eachArchive(ctx, e.Store, func(a exportops.Archive) bool {
+	err = EachArchive(ctx, e.Store, func(a exportops.Archive) bool {
 		if !a.State.Gone() {
 			all = append(all, a)
 		}
@@ -153,7 +153,7 @@ type ArchiveLister interface {
 // as there is one that may have an object.
 func RefuseArchives(ctx context.Context, s ArchiveLister) error {
 	some := false
-	err := eachArchive(ctx, s, func(a exportops.Archive) bool {
+	err := EachArchive(ctx, s, func(a exportops.Archive) bool {
 		some = !a.State.Gone()
 		return !some
 	})
@@ -167,8 +167,8 @@ func RefuseArchives(ctx context.Context, s ArchiveLister) error {
 	}
 }
 
-// eachArchive calls fn for archives, newest first, until it says false.
-func eachArchive(ctx context.Context, s ArchiveLister, fn func(exportops.Archive) bool) error {
+// EachArchive calls fn for archives, newest first, until it says false.
+func EachArchive(ctx context.Context, s ArchiveLister, fn func(exportops.Archive) bool) error {
 	f := exportops.ArchiveFilter{Limit: exportops.MaxPage}
 	for {
 		page, err := s.Archives(ctx, f)
@@ -337,7 +337,7 @@ func (d DryRun) EraseUser(ctx context.Context, sel LogWork, now exportops.Time) 
 	}
 	// Nobody waits while archives are read: they are listed before.
 	var in []exportops.Archive
-	err = eachArchive(ctx, d.Store, func(a exportops.Archive) bool {
+	err = EachArchive(ctx, d.Store, func(a exportops.Archive) bool {
 		if a.State == exportops.ArchiveDone {
 			in = append(in, a)
 		}

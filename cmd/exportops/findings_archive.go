@@ -43,21 +43,15 @@ func (d *doctor) outOfReach(cfg config.Config, at string, store exportops.Databa
 		return
 	}
 	n, in := 0, ""
-	f := exportops.ArchiveFilter{Limit: exportops.MaxPage}
-	for {
-		page, err := store.Archives(d.env.ctx, f)
-		if err != nil {
-			d.wrong(check, err)
-			return
+	err := cleanup.EachArchive(d.env.ctx, store, func(a exportops.Archive) bool {
+		if !a.State.Gone() && a.Store != at {
+			n, in = n+1, a.Store
 		}
-		for _, a := range page {
-			if f.Before = a.ID; !a.State.Gone() && a.Store != at {
-				n, in = n+1, a.Store
-			}
-		}
-		if len(page) < f.Limit {
-			break
-		}
+		return true
+	})
+	if err != nil {
+		d.wrong(check, err)
+		return
 	}
 	if n > 0 {
 		d.say(check, wrong, "copy them with their manifests to the storage that is configured, and run exportops archive register; "+
