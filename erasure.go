@@ -97,7 +97,7 @@ const (
 	TraceMetric  TraceKind = "metric"  // of an export that never had a row, nor an end
 	TraceTold    TraceKind = "told"    // a metric that says the user of another's export
 	TraceEntry   TraceKind = "entry"   // of the ledger
-	TraceRun     TraceKind = "run"     // the result or the error of one, or a reconciliation at work, which may yet name anybody
+	TraceRun     TraceKind = "run"     // the result or the error of one
 	TraceWorker  TraceKind = "worker"  // of a run
 	TraceExport  TraceKind = "export"  // one of the user's exports in the result of a run
 	TraceHelped  TraceKind = "helped"  // likewise, in that of a worker
@@ -125,20 +125,18 @@ type Trace struct {
 	Key   string // what finds it, in the store's words
 }
 
-// OfRun reports whether the trace is in the record of a run, which its Key names.
-func (t Trace) OfRun() bool {
-	switch t.Kind {
-	case TraceRun, TraceWorker, TraceExport, TraceHelped:
-		return true
-	}
-	return false
-}
+// OfRun reports whether a trace is in the record of a run, which its Key names.
+func (k TraceKind) OfRun() bool { return k == TraceRun || k == TraceWorker || k.OfExport() }
+
+// OfExport reports whether a trace names one of the user's exports in the record of a
+// run, and perhaps not the user.
+func (k TraceKind) OfExport() bool { return k == TraceExport || k == TraceHelped }
 
 // RunsOf returns the runs that traces are in the records of.
 func RunsOf(traces []Trace) []string {
 	ids := []string{}
 	for _, t := range traces {
-		if t.OfRun() {
+		if t.Kind.OfRun() {
 			ids = append(ids, t.Key)
 		}
 	}
@@ -153,10 +151,11 @@ type TraceProgress func(n int64) (json.RawMessage, error)
 type ErasureStore interface {
 	// Traces reads the places that name a user, or an export that a row or an entry of
 	// the ledger says is the user's, in pages, each once: the cursor is "" at first and
-	// after the last. Those that tell whose an export is come after the others. Entries of the ledger that are claimed still
+	// after the last. Kinds that of is not true for are not looked for; where it is nil,
+	// all are. Those that tell whose an export is come after the others. Entries of the ledger that are claimed still
 	// are among them. KindConflict says that a table beside the export logs is not as it
 	// was made, so that nobody can say whom it names.
-	Traces(ctx context.Context, userID string, after Cursor, limit int) ([]Trace, Cursor, error)
+	Traces(ctx context.Context, userID string, of func(TraceKind) bool, after Cursor, limit int) ([]Trace, Cursor, error)
 	// EraseTraces makes traces name the user no more, and returns how many did:
 	// entries of the ledger, records of runs and alerts, errors with their counts, silences,
 	// and holds that are active or on another stay without what names the user, metrics of others' exports become theirs, and the
@@ -197,7 +196,7 @@ type ErasureResult struct {
 	Archived int64    `json:"archived_rows_erased"` // of the user, in them
 	Restored int64    `json:"restored_rows_erased"` // of the user, in tables beside the export logs
 	Left     int64    `json:"left"`                 // rows, metrics and traces that still name the user
-	AtWork   int64    `json:"-"`                    // of those, in records of runs that have not ended
+	AtWork   int64    `json:"-"`                    // of those, runs that have not ended, and name the user or may come to
 	Receipt  *Erasure `json:"receipt"`              // null unless nothing is left
 
 	// ArchivesSHA256 chains the archives that were replaced: it is the SHA-256 of what

@@ -19,6 +19,11 @@ const (
 	EraseUser        Job = "erase-user"       // likewise
 )
 
+// Jobs lists all jobs.
+var Jobs = []Job{
+	MetricsAggregate, FileCleanup, LogCleanup, UserLogCleanup, EraseUser, Reconcile, UnknownCleanup, RetentionApply, RegisterArchives,
+}
+
 // ScheduledJobs lists the jobs that have a schedule.
 var ScheduledJobs = []Job{MetricsAggregate, FileCleanup, LogCleanup}
 
@@ -48,6 +53,9 @@ const (
 	RunSkipped RunState = "skipped"
 	RunMissed  RunState = "missed"
 )
+
+// RunStates lists the states of a run.
+var RunStates = []RunState{RunRunning, RunDone, RunPartial, RunFailed, RunRefused, RunSkipped, RunMissed}
 
 // Run is one run of a job, or a slot that had none.
 type Run struct {

@@ -25,6 +25,7 @@ type Store interface {
 	HoldReader
 	exportops.ReconcileStore
 	exportops.ExpiryStore
+	RunEnder
 	// CloseRun is that of exportops.RunStore.
 	CloseRun(ctx context.Context, c exportops.Checkpoint) ([]exportops.Work, error)
 }

@@ -2,28 +2,26 @@ package cleanup
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/exportops/exportops"
 )
 
-// tracesAtOnce is how many traces one transaction erases.
-const tracesAtOnce = 500
-
 // EraseUser erases a user: files, rows and metrics as CleanLogs does, then what
 // archives hold, then every other trace; and when a look finds nothing left, it keeps a
 // receipt. What stays, and why, is in res; the error is for what stopped the whole.
-// What dead log cleanups have begun is finished as finish has it. A run that is at work
-// may write down again what it has read of the user: until it has ended, the traces that
-// tell whose exports its record is about stay.
+// What dead log cleanups have begun is finished as finish has it.
+//
+// A run that is at work may yet write down what it has read of the user. When there is
+// nothing more to read the erasure waits for it, and what tells whose exports its record is
+// about stays until it has ended.
 func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, res *exportops.ErasureResult) error {
 	if res.Errors == nil {
 		res.Errors = []exportops.LogError{}
 	}
-	if _, done, err := c.eraseTraces(ctx, w, sel.UserID, res, exportops.Trace.OfRun); err != nil || !done {
-		return err // while there are rows which say whose exports they are about
+	// The rows tell it of exports that the ledger does not know.
+	if free, err := c.eraseRecords(ctx, w, sel.UserID, res, exportops.TraceKind.OfExport); err != nil || !free {
+		return err
 	}
 	part := w
 	part.as = func(p any) any {
@@ -46,10 +44,13 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, re
 	if done, err := c.eraseArchives(ctx, w, finish, sel.UserID, res); err != nil || !done {
 		return err
 	}
-	if free, err := c.eraseRecords(ctx, w, sel.UserID, res); err != nil || !free {
+	if free, err := c.eraseReadable(ctx, w, sel.UserID, res); err != nil || !free {
 		return err
 	}
-	if _, done, err := c.eraseTraces(ctx, w, sel.UserID, res, anywhere); err != nil || !done {
+	if free, err := c.eraseRecords(ctx, w, sel.UserID, res, exportops.TraceKind.OfRun); err != nil || !free {
+		return err
+	}
+	if seen, err := c.eraseTraces(ctx, w, sel.UserID, res, nil); err != nil || !seen.done {
 		return err
 	}
 	// What was restored before the archives were without the user is there to be
@@ -69,95 +70,6 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, re
 	}
 	res.Complete = true
 	return c.keepReceipt(ctx, w, sel.UserID, res)
-}
-
-// eraseRecords erases what names the user in records of runs, and reports whether none
-// is left.
-func (c *Cleaner) eraseRecords(ctx context.Context, w Work, userID string, res *exportops.ErasureResult) (bool, error) {
-	found, done, err := c.eraseTraces(ctx, w, userID, res, exportops.Trace.OfRun)
-	if err != nil || !done || found == 0 {
-		return done && found == 0, err
-	}
-	if err := c.countLeft(ctx, userID, res); err != nil || res.AtWork > 0 {
-		return false, err
-	}
-	res.Left = 0
-	return true, nil
-}
-
-func anywhere(exportops.Trace) bool { return true }
-
-// eraseTraces erases the traces that are in some places. It returns how many it found,
-// and whether it came to the end.
-func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *exportops.ErasureResult, in func(exportops.Trace) bool) (
-	found int, done bool, err error,
-) {
-	for next := exportops.Cursor(""); ; {
-		if c.ended(ctx, w) {
-			return found, false, nil
-		}
-		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
-		if err != nil {
-			return found, false, err
-		}
-		page = slices.DeleteFunc(page, func(t exportops.Trace) bool { return !in(t) })
-		found += len(page)
-		for len(page) > 0 { // kind by kind, in their order
-			kind := page[0].Kind
-			n := slices.IndexFunc(page, func(t exportops.Trace) bool { return t.Kind != kind })
-			if n < 0 {
-				n = len(page)
-			}
-			traces := page[:n]
-			page = page[n:]
-			counted := *res
-			cp, err := c.checkpoint(w, counted)
-			if err != nil {
-				return found, false, err
-			}
-			// What is gone cannot be counted by a run that takes over.
-			_, err = c.Store.EraseTraces(ctx, cp, userID, traces, func(n int64) (json.RawMessage, error) {
-				counted = *res
-				counted.Count(kind, n)
-				return w.record(counted)
-			})
-			if err != nil {
-				return found, false, err
-			}
-			*res = counted
-		}
-		w.report(res)
-		if next = after; next == "" {
-			return found, true, nil
-		}
-	}
-}
-
-// countLeft looks for what still names the user. A run may do so in several ways, and is
-// one that is at work.
-func (c *Cleaner) countLeft(ctx context.Context, userID string, res *exportops.ErasureResult) (err error) {
-	if res.Left, err = c.Store.UserLeft(ctx, userID); err != nil {
-		return err
-	}
-	runs := map[string]bool{}
-	for next := exportops.Cursor(""); ; {
-		page, after, err := c.Store.Traces(ctx, userID, next, tracesAtOnce)
-		if err != nil {
-			return err
-		}
-		for _, t := range page {
-			if t.OfRun() && runs[t.Key] {
-				continue
-			}
-			if res.Left++; t.OfRun() {
-				runs[t.Key] = true
-			}
-		}
-		res.AtWork = int64(len(runs))
-		if next = after; next == "" {
-			return nil
-		}
-	}
 }
 
 // keepReceipt keeps the proof, once for the run.

@@ -492,23 +492,20 @@ func TestErasuresMeetOthers(t *testing.T) {
 		for key := range e.kept {
 			delete(e.kept, key)
 		}
-		once := false
+		var end func() *exportops.Erasure
 		store := func(s jobs.Store) jobs.Store {
 			return meeting{&archivesStore{s}, func() {
-				if once {
-					return
-				}
-				once = true
-				if _, err := e.erase(t); err != nil {
-					t.Errorf("the erasure: %v", err)
+				if end == nil { // it waits for the cleanup to end
+					end = erasing(t, e.World, e.Archiving(e.to))
 				}
 			}}
 		}
 		_, err := a.Runner(through(a.to, store)).Run(t.Context(), logCall)
 		a.Must(err)
-		if !once {
+		if end == nil {
 			t.Fatal("they did not meet")
 		}
+		end()
 		rows, _ := a.Archived(a.to)
 		for id, r := range rows {
 			e.kept[id] = r.Hash()

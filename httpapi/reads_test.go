@@ -86,6 +86,11 @@ func TestRuns(t *testing.T) {
 	}
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs/" + exportID, token: readToken}.send(h), 404, "no such run")
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs/1", token: readToken}.send(h), 400, "path.id")
+	for _, j := range exportops.Jobs {
+		if a := (request{method: http.MethodGet, path: "/api/v1/runs?job=" + string(j), token: readToken}).send(h); a.Code != http.StatusOK {
+			t.Errorf("runs of %s: %d %s", j, a.Code, a.Body)
+		}
+	}
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?job=cleanup", token: readToken}.send(h), 400, "query.job")
 	wantProblem(t, request{method: http.MethodGet, path: "/api/v1/runs?cursor=bad", token: readToken}.send(h), 400, "query.cursor")
 }

@@ -14,7 +14,7 @@ type runPath struct {
 }
 
 type runsInput struct {
-	Job    exportops.Job      `query:"job" enum:"metrics-aggregate,file-cleanup,log-cleanup,user-log-cleanup,erase-user" doc:"Only runs of this job"`
+	Job    exportops.Job      `query:"job" enum:"metrics-aggregate,file-cleanup,log-cleanup,user-log-cleanup,erase-user,reconcile,unknown-cleanup,retention-apply,archive-register" doc:"Only runs of this job"`
 	State  exportops.RunState `query:"state" enum:"running,done,partial,failed,refused,skipped,missed" doc:"Only runs in this state"`
 	Limit  int                `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"Rows a page"`
 	Cursor string             `query:"cursor" maxLength:"512" doc:"next_cursor of the page before; opaque"`

@@ -11,7 +11,7 @@ import (
 // what waits for the end.
 func (w *world) erase(user string, kind exportops.TraceKind) (wait func()) {
 	w.Helper()
-	all, _, err := w.b.Traces(w.Context(), user, "", 100)
+	all, _, err := w.b.Traces(w.Context(), user, nil, "", 100)
 	must(w, err)
 	var found []exportops.Trace
 	for _, x := range all {

@@ -230,7 +230,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 		no(err)
 	}
 	name("Traces")
-	found, _, err := s.Traces(ctx, user, "", 100)
+	found, _, err := s.Traces(ctx, user, nil, "", 100)
 	no(err)
 	name("EraseTraces")
 	for _, kind := range []exportops.TraceKind{

@@ -254,7 +254,7 @@ func besideByTheRunner(t *testing.T, admin string, s *Store, runner string) {
 	other := openStore(t, admin)
 	_, err = other.RestoreBeside(t.Context(), "old_rows", nil, 0, planNow)
 	must(t, err)
-	if _, _, err := s.Traces(t.Context(), exportops.NewID(), "", 10); !exportops.IsKind(err, exportops.KindConflict) || !strings.Contains(err.Error(), "belongs to the role") {
+	if _, _, err := s.Traces(t.Context(), exportops.NewID(), nil, "", 10); !exportops.IsKind(err, exportops.KindConflict) || !strings.Contains(err.Error(), "belongs to the role") {
 		t.Errorf("an erasure where the table is another role's: %v", err)
 	}
 	must(t, other.DropBeside(t.Context(), "old_rows"))

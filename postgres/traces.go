@@ -75,10 +75,6 @@ func withoutExports(result string) string {
 	return without + `::json`
 }
 
-// mayName says of a run r that it may come to name anybody: a reconciliation keeps
-// what it has read for a while before its record says so.
-const mayName = `(r.state = 'running' AND r.job = '` + string(exportops.Reconcile) + `')`
-
 var traces = []trace{
 	{
 		exportops.TraceTold, "",
@@ -112,8 +108,8 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceRun, "",
-		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + named("r.cancelled_by") + `
-			OR ` + mayName + `) ORDER BY r.id LIMIT $3`, ``,
+		`SELECT r.id FROM exportops.runs r WHERE r.id > $2::text AND (` + named("r.result") + ` OR ` + named("r.error") + ` OR ` + named("r.cancelled_by") + `)
+			ORDER BY r.id LIMIT $3`, ``,
 		`UPDATE exportops.runs AS r SET result = ` + without("result") + `::json, error = ` + without("error") + `,
 			cancelled_by = ` + without("cancelled_by") + `
 			WHERE r.state <> 'running' AND r.id = ANY($2::text[])`, nil,
@@ -218,7 +214,7 @@ func everyTrace(ctx context.Context, tx pgx.Tx) ([]trace, error) {
 }
 
 // Traces implements exportops.ErasureStore.
-func (s *Store) Traces(ctx context.Context, userID string, after exportops.Cursor, limit int) (
+func (s *Store) Traces(ctx context.Context, userID string, of func(exportops.TraceKind) bool, after exportops.Cursor, limit int) (
 	page []exportops.Trace, next exportops.Cursor, err error,
 ) {
 	err = s.streaming(ctx, func(tx pgx.Tx) error {
@@ -229,7 +225,7 @@ func (s *Store) Traces(ctx context.Context, userID string, after exportops.Curso
 		}
 		place, from, _ := strings.Cut(string(after), "/")
 		for _, t := range all {
-			if place != "" && t.place() != place {
+			if (of != nil && !of(t.kind)) || (place != "" && t.place() != place) {
 				continue
 			}
 			if place == "" {

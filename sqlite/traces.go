@@ -37,10 +37,6 @@ func without(column string) string {
 // export.
 const uncounted = `m.counted_hour IS NULL AND NOT EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id)`
 
-// mayName says of a run that it may come to name anybody: a reconciliation keeps what
-// it has read for a while before its record says so.
-const mayName = `(state = 'running' AND job = '` + string(exportops.Reconcile) + `')`
-
 // told says of a metric m that it is of the user, and the row of its export of another:
 // it becomes that one's, and so does what counts it, in a sealed hour at once.
 const told = `lower(m.user_id) = ?1 AND EXISTS (SELECT 1 FROM {logs} e WHERE e.export_id = m.export_id AND lower(e.user_id) <> ?1)`
@@ -104,7 +100,7 @@ var traces = []trace{
 	},
 	{
 		exportops.TraceRun, "",
-		`SELECT id FROM exportops_runs WHERE id > ?2 AND (` + named("result") + ` OR ` + named("error") + ` OR ` + named("cancelled_by") + ` OR ` + mayName + `)
+		`SELECT id FROM exportops_runs WHERE id > ?2 AND (` + named("result") + ` OR ` + named("error") + ` OR ` + named("cancelled_by") + `)
 			ORDER BY id LIMIT ?3`,
 		`UPDATE exportops_runs SET result = ` + without("result") + `, error = ` + without("error") + `, cancelled_by = ` + without("cancelled_by") + `
 			WHERE state <> 'running' AND id` + oneOf, nil,
@@ -193,7 +189,7 @@ func everyTrace(ctx context.Context, q queryer) ([]trace, error) {
 }
 
 // Traces implements exportops.ErasureStore.
-func (s *Store) Traces(ctx context.Context, userID string, after exportops.Cursor, limit int) (
+func (s *Store) Traces(ctx context.Context, userID string, of func(exportops.TraceKind) bool, after exportops.Cursor, limit int) (
 	page []exportops.Trace, next exportops.Cursor, err error,
 ) {
 	all, err := everyTrace(ctx, s.read)
@@ -202,7 +198,7 @@ func (s *Store) Traces(ctx context.Context, userID string, after exportops.Curso
 	}
 	place, from, _ := strings.Cut(string(after), "/")
 	for _, t := range all {
-		if place != "" && t.place() != place {
+		if (of != nil && !of(t.kind)) || (place != "" && t.place() != place) {
 			continue
 		}
 		rows, err := s.read.QueryContext(ctx, s.sql(t.find), userID, from, limit-len(page))

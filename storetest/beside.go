@@ -243,7 +243,7 @@ func changedBeside(t *testing.T, f Fixture) {
 	must(t, err)
 	_, err = f.Store.RestoreBeside(t.Context(), "old_rows", rows, epoch, noon)
 	wantKind(t, err, exportops.KindConflict, "table")
-	_, _, err = f.Store.Traces(t.Context(), rows[0].UserID, "", 100)
+	_, _, err = f.Store.Traces(t.Context(), rows[0].UserID, nil, "", 100)
 	wantKind(t, err, exportops.KindConflict, "table")
 	for _, want := range []string{"old_rows", "it lacks user_id", "it has owner"} {
 		if !strings.Contains(err.Error(), want) {

@@ -35,7 +35,7 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 func allTraces(t testing.TB, f Fixture, user string, size int) (all []exportops.Trace) {
 	t.Helper()
 	for next := exportops.Cursor(""); ; {
-		page, after, err := f.Store.Traces(t.Context(), user, next, size)
+		page, after, err := f.Store.Traces(t.Context(), user, nil, next, size)
 		must(t, err)
 		if len(page) > size {
 			t.Fatalf("a page of %d has %d", size, len(page))
@@ -185,7 +185,7 @@ func foundAs(t *testing.T, f Fixture, spell func(string) string) {
 	}
 	lone, _, err := f.Store.DeleteLoneMetrics(t.Context(), c, exportops.LogSelection{UserID: user}, "", 5, nil)
 	must(t, err)
-	traces, _, err := f.Store.Traces(t.Context(), user, "", 5)
+	traces, _, err := f.Store.Traces(t.Context(), user, nil, "", 5)
 	must(t, err)
 	erased, err := f.Store.EraseTraces(t.Context(), c, user, traces, nil)
 	must(t, err)

@@ -155,7 +155,7 @@ func exerciseBeside(t *testing.T, s exportops.Store, c exportops.Checkpoint, row
 	_, err = s.BesideTables(ctx)
 	no(err)
 	name("Traces beside")
-	traces, _, err := s.Traces(ctx, rows[0].UserID, "", 1000)
+	traces, _, err := s.Traces(ctx, rows[0].UserID, nil, "", 1000)
 	no(err)
 	n := 0
 	for _, trace := range traces {

@@ -126,6 +126,8 @@ func progress(r jobs.Result) string {
 		return fmt.Sprintf("%d files deleted, %d failed", r.Files.DeletedCount, r.Files.FailedCount)
 	case r.Logs != nil:
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Logs.DeletedCount, r.Logs.FailedCount)
+	case r.Erased != nil && r.Erased.AtWork > 0:
+		return fmt.Sprintf("waiting for %d runs that are at work to end", r.Erased.AtWork)
 	case r.Erased != nil:
 		return fmt.Sprintf("%d log rows deleted, %d failed", r.Erased.DeletedCount, r.Erased.FailedCount)
 	case r.Rolls != nil:

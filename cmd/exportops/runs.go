@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,14 +41,33 @@ func operator() string {
 
 type runsListCmd struct {
 	ID     string `arg:"" optional:"" name:"run-id" help:"show this one"`
-	Job    string `name:"job" placeholder:"JOB" help:"metrics-aggregate, file-cleanup, log-cleanup, user-log-cleanup, erase-user, reconcile, unknown-cleanup or retention-apply"`
+	Job    string `name:"job" placeholder:"JOB" help:"metrics-aggregate, file-cleanup, log-cleanup, user-log-cleanup, erase-user, reconcile, unknown-cleanup, retention-apply or archive-register"`
 	State  string `name:"state" placeholder:"STATE" help:"running, done, partial, failed, refused, skipped or missed"`
 	Limit  int    `name:"limit" default:"50" placeholder:"N" help:"at most so many, 1 to 500 (${default})"`
 	Cursor string `name:"cursor" placeholder:"CURSOR" help:"go on where the page before ended"`
 }
 
+func (c *runsListCmd) filter() (exportops.RunFilter, error) {
+	f := exportops.RunFilter{Job: exportops.Job(c.Job), State: exportops.RunState(c.State), Limit: c.Limit, Cursor: c.Cursor}
+	var errs []error
+	if c.Job != "" && !slices.Contains(exportops.Jobs, f.Job) {
+		errs = append(errs, exportops.Invalid("--job", "%q is no job", shorten(c.Job, 64)))
+	}
+	if c.State != "" && !slices.Contains(exportops.RunStates, f.State) {
+		errs = append(errs, exportops.Invalid("--state", "%q is no state of a run", shorten(c.State, 64)))
+	}
+	if c.Limit < 1 || c.Limit > exportops.MaxPage {
+		errs = append(errs, exportops.Invalid("--limit", "%d is not between 1 and %d", c.Limit, exportops.MaxPage))
+	}
+	return f, errors.Join(errs...)
+}
+
 // Run lists runs, newest first, or shows one.
 func (c *runsListCmd) Run(e *env) error {
+	f, err := c.filter()
+	if err != nil {
+		return &usageError{err}
+	}
 	return e.withStore(func(s exportops.Database) error {
 		if c.ID != "" {
 			r, err := s.Run(e.ctx, c.ID)
@@ -55,9 +76,7 @@ func (c *runsListCmd) Run(e *env) error {
 			}
 			return e.show(r, func() { e.drawRun(r) })
 		}
-		page, next, err := s.Runs(e.ctx, exportops.RunFilter{
-			Job: exportops.Job(c.Job), State: exportops.RunState(c.State), Limit: c.Limit, Cursor: c.Cursor,
-		})
+		page, next, err := s.Runs(e.ctx, f)
 		if err != nil {
 			return err
 		}
