@@ -209,6 +209,9 @@ type RunStore interface {
 	Schedule(ctx context.Context, j Job, expression string, now Time) (Time, error)
 	// EndsSince returns when runs of a job ended, at or after from, oldest first.
 	EndsSince(ctx context.Context, j Job, from Time) ([]Time, error)
+	// LastRun returns the last run in a lane of a job that ended with a result, the zero
+	// Run where there is none.
+	LastRun(ctx context.Context, j Job, lane string) (Run, error)
 	// RecordSlots records that slots were missed or skipped, each once.
 	RecordSlots(ctx context.Context, j Job, slots []Time, state RunState, now Time) error
 	// ActiveRuns returns the runs that have not ended, oldest first; some may be

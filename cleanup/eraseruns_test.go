@@ -160,3 +160,36 @@ func TestAnErasureLeavesTheRowsThatTellWhatARunAtWorkIsAbout(t *testing.T) {
 	w.Must(err)
 	wantReceipt(t, w, person, id(1))
 }
+
+// A receipt proves all that was done to the user since the last one.
+func TestAReceiptCountsWhatErasuresBeforeItDid(t *testing.T) {
+	w := newWorld(t)
+	w.Insert(row{ExportID: id(1), UserID: person, URL: "f1"}, row{ExportID: id(2), UserID: person, URL: "f2"})
+	w.Write("f1", "x")
+	w.Write("f2", "x")
+	hold := func() (release func()) {
+		h, err := w.Store.PlaceHold(t.Context(), exportops.Hold{
+			Scope: exportops.HoldExport, Subject: id(2), Reason: "r", PlacedBy: "p", PlacedAt: w.Clock.At(),
+		}, exportops.Locator{})
+		w.Must(err)
+		return func() {
+			_, err := w.Store.ReleaseHold(t.Context(), h.ID, "p", w.Clock.At())
+			w.Must(err)
+		}
+	}
+	erase := func() *exportops.Erasure {
+		w.Clock.Advance(time.Second)
+		a, err := w.Runner().Run(t.Context(), eraseCall)
+		w.Must(err)
+		return a.Result.Erased.Receipt
+	}
+	release := hold()
+	if r := erase(); r != nil {
+		t.Fatalf("a receipt in spite of a hold: %+v", r)
+	}
+	release()
+	r := erase()
+	want(t, "files and rows of the receipt", []int64{r.Files, r.Rows}, []int64{2, 2})
+	r = erase()
+	want(t, "files and rows of the next", []int64{r.Files, r.Rows}, []int64{0, 0})
+}

@@ -24,11 +24,8 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 	answer := Answer{Run: run, Beginning: how}
 	r.began(run)
 	var err error
-	if how == exportops.TookOver {
-		if answer.Result, err = resultOf(run); err != nil {
-			return r.giveUp(ctx, answer, fence, err)
-		}
-		answer.Result.resume()
+	if answer.Result, err = r.doneBefore(ctx, req, run, how); err != nil {
+		return r.giveUp(ctx, answer, fence, err)
 	}
 	end, err := r.performHeld(ctx, req, run, cleanup.Work{
 		Fence: fence, Deadline: deadline, Shared: helpable(run), Stop: r.stops(run.ID),

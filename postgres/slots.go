@@ -60,6 +60,20 @@ func (s *Store) EndsSince(ctx context.Context, j exportops.Job, from exportops.T
 	return ends, err
 }
 
+// LastRun implements exportops.RunStore.
+func (s *Store) LastRun(ctx context.Context, j exportops.Job, lane string) (last exportops.Run, err error) {
+	err = s.reading(ctx, func(tx pgx.Tx) error {
+		found, err := runsOf(tx.Query(ctx, `SELECT `+runColumns+` FROM exportops.runs r
+			WHERE r.job = $1 AND r.finished_at IS NOT NULL AND r.lane = $2 AND r.result IS NOT NULL
+			ORDER BY r.seq DESC LIMIT 1`, string(j), lane))
+		for _, r := range found {
+			last = r.Run
+		}
+		return err
+	})
+	return last, err
+}
+
 // RecordSlots implements exportops.RunStore.
 func (s *Store) RecordSlots(ctx context.Context, j exportops.Job, slots []exportops.Time, state exportops.RunState,
 	now exportops.Time,

@@ -65,7 +65,7 @@ func plansOf(t *testing.T) map[string][]string {
 
 // mainIndexes says by which index each call comes to the rows it is about.
 var mainIndexes = map[string]string{
-	"ActiveRuns": "exportops_runs_active", "BeginRun": "exportops_runs_active", "EndsSince": "exportops_runs_finished",
+	"ActiveRuns": "exportops_runs_active", "BeginRun": "exportops_runs_active", "EndsSince": "exportops_runs_finished", "LastRun": "exportops_runs_finished",
 	"Schedule": "exportops_runs_slot", "Run": "sqlite_autoindex_exportops_runs", "FinishRun": "sqlite_autoindex_exportops_runs",
 	"Candidates expiry": "export_logs_expires_at", "CountCandidates expiry": "export_logs_expires_at",
 	"Candidates age": "export_logs_status", "CountCandidates age": "export_logs_status",

@@ -61,6 +61,20 @@ func (s *Store) EndsSince(ctx context.Context, j exportops.Job, from exportops.T
 	return ends, s.explain(err)
 }
 
+// LastRun implements exportops.RunStore.
+func (s *Store) LastRun(ctx context.Context, j exportops.Job, lane string) (exportops.Run, error) {
+	// The plus keeps SQLite on the index of the job's runs.
+	r, err := scanRun(s.read.QueryRowContext(ctx, `SELECT `+runColumns+` FROM exportops_runs
+		WHERE job = ? AND finished_at IS NOT NULL AND lane = ? AND result IS NOT NULL ORDER BY +seq DESC LIMIT 1`, j, lane).Scan)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return exportops.Run{}, nil
+	case err != nil:
+		return exportops.Run{}, s.explain(fmt.Errorf("read the last run of %s: %w", j, err))
+	}
+	return r.Run, nil
+}
+
 // RecordSlots implements exportops.RunStore.
 func (s *Store) RecordSlots(ctx context.Context, j exportops.Job, slots []exportops.Time, state exportops.RunState,
 	now exportops.Time,

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"encoding/json"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -55,6 +57,43 @@ func testSlots(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("each_slot_is_recorded_once", func(t *testing.T) { recordSlots(t, open(t)) })
 	t.Run("watermark", func(t *testing.T) { watermark(t, open) })
 	t.Run("ends_since", func(t *testing.T) { endsSince(t, open(t)) })
+	t.Run("the_last_run_of_a_lane_that_ended_with_a_result", func(t *testing.T) { lastRun(t, open(t)) })
+}
+
+// lastRun ends runs in two lanes, with results and without.
+func lastRun(t *testing.T, f Fixture) {
+	in := func(lane string) func(*exportops.RunRequest) {
+		return func(r *exportops.RunRequest) { r.Job, r.Lane = exportops.EraseUser, lane }
+	}
+	wantLast := func(lane, want string) {
+		t.Helper()
+		got, err := f.Store.LastRun(t.Context(), exportops.EraseUser, lane)
+		must(t, err)
+		if string(got.Result) != want || (got.ID != "") != (want != "") {
+			t.Errorf("the last run in %s is %+v, want the result %q", lane, got, want)
+		}
+	}
+	wantLast("a", "")
+	for n := 1; n <= 3; n++ {
+		for _, lane := range []string{"a", "b"} {
+			_, fence := begin(t, f, exportops.Started, in(lane))
+			c := check(fence, noon)
+			if n < 3 { // the last ends without a result
+				c.Progress = json.RawMessage(fmt.Sprintf(`{"%s":%d}`, lane, n))
+			}
+			_, err := f.Store.FinishRun(t.Context(), c, exportops.RunFailed, "")
+			must(t, err)
+		}
+	}
+	_, fence := begin(t, f, exportops.Started, in("a"))
+	c := check(fence, noon)
+	c.Progress = json.RawMessage(`{"a":4}`)
+	must(t, f.Store.Renew(t.Context(), c))
+	wantLast("a", `{"a":2}`) // the fourth is at work
+	wantLast("b", `{"b":2}`)
+	if got, err := f.Store.LastRun(t.Context(), exportops.FileCleanup, "a"); err != nil || got.ID != "" {
+		t.Errorf("of another job: %+v, %v", got, err)
+	}
 }
 
 // race lets many holders ask for the same slot, which the last one ended.
