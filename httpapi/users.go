@@ -33,6 +33,7 @@ func (s *server) userRoutes() {
 		Summary: "Erase a user",
 		Description: "Deletes the user's files, log rows and metrics, takes the user out of archives, which are written anew, and takes what " +
 			"names the user out of everything that stays. It is 409 while a hold covers the user, or another run is at work on an archive. " +
+			"Other runs that are at work may have read what is gone: they are waited for, up to a minute. " +
 			"When nothing is left the receipt proves it, without any personal data.",
 		Tags: []string{tagUsers}, Security: needs(scopeAdmin),
 		Responses: s.jobResponses(schemaOf[exportops.ErasureResult](s), "Nothing is left of the user"),

@@ -21,8 +21,10 @@ ledger and every other record, and keeps a receipt that names nobody.
 
 Each archive that holds the user is written anew without the user, read back and compared
 row by row; then the old object is deleted, and seen to be gone. An archive of nobody else
-is deleted. Tables that archive restore --beside made lose the user's rows. Archives that a log cleanup gave up are deleted, and what a dead one began is
-finished first. It refuses while a hold covers the user or an export of the user's.`
+is deleted. Tables that archive restore --beside made lose the user's rows. Archives that
+a log cleanup gave up are deleted, and what a dead one began is finished first. Other runs
+that are at work may have read what is gone: they are waited for, up to a minute. It refuses
+while a hold covers the user or an export of the user's.`
 }
 
 // Run erases the user. What is interrupted goes on where it stopped when it is run
