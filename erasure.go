@@ -85,6 +85,15 @@ func (r *ArchivedRow) ErasedBy(at Time) bool {
 	return false
 }
 
+// HeldUser refuses to erase a user whom a hold covers, or to say that nothing is left.
+func HeldUser(hold int64) error {
+	return &Error{
+		Kind:    KindRefused,
+		Message: fmt.Sprintf("the hold %d covers the user: nothing is erased", hold),
+		Hint:    fmt.Sprintf("exportops hold release %d, once it need not hold any longer", hold),
+	}
+}
+
 // Erased stands where a user's id was in a text that stays.
 const Erased = "(erased)"
 
@@ -175,8 +184,8 @@ type ErasureStore interface {
 	// is made when it is first needed.
 	UserHash(ctx context.Context, userID string) (string, error)
 	// RecordErasure keeps a receipt, with the progress of the checkpoint. The same
-	// receipt is kept once.
-	RecordErasure(ctx context.Context, c Checkpoint, e Erasure) error
+	// receipt is kept once. It is HeldUser while a hold covers the user or everything.
+	RecordErasure(ctx context.Context, c Checkpoint, userID string, e Erasure) error
 	// Erasures returns a page of receipts, newest first, and the cursor of the
 	// next, "" at the end.
 	Erasures(ctx context.Context, cursor string, limit int) ([]Erasure, string, error)

@@ -95,7 +95,7 @@ func (c *Cleaner) keepReceipt(ctx context.Context, w Work, userID string, res *e
 	if err != nil {
 		return err
 	}
-	if err := c.Store.RecordErasure(ctx, cp, receipt); err != nil {
+	if err := c.Store.RecordErasure(ctx, cp, userID, receipt); err != nil {
 		return err
 	}
 	*res = kept

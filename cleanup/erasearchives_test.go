@@ -397,8 +397,8 @@ func (s steppedStore) TurnArchiveEpoch(ctx context.Context, c exportops.Checkpoi
 	return s.call(func() error { return s.archivesStore.TurnArchiveEpoch(ctx, c) })
 }
 
-func (s steppedStore) RecordErasure(ctx context.Context, c exportops.Checkpoint, r exportops.Erasure) error {
-	return s.call(func() error { return s.archivesStore.RecordErasure(ctx, c, r) })
+func (s steppedStore) RecordErasure(ctx context.Context, c exportops.Checkpoint, user string, r exportops.Erasure) error {
+	return s.call(func() error { return s.archivesStore.RecordErasure(ctx, c, user, r) })
 }
 
 // TestAnErasureOfArchivesIsInterrupted lets every call fail once, and the process die at

@@ -13,20 +13,21 @@ import (
 	"github.com/exportops/exportops/jobs"
 )
 
-// waiting tells when somebody looks which runs are at work for the second time: it waits
-// for one of them.
+// waiting lets something happen when an erasure looks which runs are at work: for the
+// second time where it waits for one of them.
 type waiting struct {
 	*archivesStore
 	mu    sync.Mutex
 	looks int
-	again func()
+	look  int
+	then  func()
 }
 
 func (s *waiting) ActiveRuns(ctx context.Context) ([]exportops.Run, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.looks++; s.looks == 2 {
-		s.again()
+	if s.looks++; s.looks == s.look {
+		s.then()
 	}
 	return s.archivesStore.ActiveRuns(ctx)
 }
@@ -41,7 +42,7 @@ func erasing(t testing.TB, w *testworld.World, change ...func(*jobs.Options)) (e
 	go func() {
 		defer close(ends)
 		a, err = w.Runner(append(change, func(o *jobs.Options) {
-			o.Store = &waiting{archivesStore: &archivesStore{o.Store}, again: func() { close(waits) }}
+			o.Store = &waiting{archivesStore: &archivesStore{o.Store}, look: 2, then: func() { close(waits) }}
 		})...).Run(t.Context(), eraseCall)
 	}()
 	select {
@@ -64,7 +65,7 @@ func hasty(t testing.TB, w *testworld.World) (jobs.Answer, error) {
 	req := eraseCall
 	req.Budget = time.Second
 	return w.Runner(func(o *jobs.Options) {
-		o.Store = &waiting{archivesStore: &archivesStore{o.Store}, again: func() { w.Clock.Advance(2 * time.Second) }}
+		o.Store = &waiting{archivesStore: &archivesStore{o.Store}, look: 2, then: func() { w.Clock.Advance(2 * time.Second) }}
 	}).Run(t.Context(), req)
 }
 
@@ -167,29 +168,37 @@ func TestAReceiptCountsWhatErasuresBeforeItDid(t *testing.T) {
 	w.Insert(row{ExportID: id(1), UserID: person, URL: "f1"}, row{ExportID: id(2), UserID: person, URL: "f2"})
 	w.Write("f1", "x")
 	w.Write("f2", "x")
-	hold := func() (release func()) {
-		h, err := w.Store.PlaceHold(t.Context(), exportops.Hold{
-			Scope: exportops.HoldExport, Subject: id(2), Reason: "r", PlacedBy: "p", PlacedAt: w.Clock.At(),
-		}, exportops.Locator{})
-		w.Must(err)
-		return func() {
-			_, err := w.Store.ReleaseHold(t.Context(), h.ID, "p", w.Clock.At())
-			w.Must(err)
-		}
-	}
 	erase := func() *exportops.Erasure {
 		w.Clock.Advance(time.Second)
 		a, err := w.Runner().Run(t.Context(), eraseCall)
 		w.Must(err)
 		return a.Result.Erased.Receipt
 	}
-	release := hold()
+	h := hold(t, w, exportops.HoldExport, id(2))
 	if r := erase(); r != nil {
 		t.Fatalf("a receipt in spite of a hold: %+v", r)
 	}
-	release()
+	release(w, h)
 	r := erase()
 	want(t, "files and rows of the receipt", []int64{r.Files, r.Rows}, []int64{2, 2})
 	r = erase()
 	want(t, "files and rows of the next", []int64{r.Files, r.Rows}, []int64{0, 0})
+}
+
+// A hold may come when there is nothing left to hold.
+func TestThereIsNoReceiptUnderAHold(t *testing.T) {
+	for scope, subject := range map[exportops.HoldScope]string{exportops.HoldUser: person, exportops.HoldAll: ""} {
+		w := newWorld(t)
+		w.Insert(row{ExportID: id(1), UserID: person, URL: "f1"})
+		w.Write("f1", "x")
+		var h exportops.Hold
+		_, err := w.Runner(func(o *jobs.Options) {
+			o.Store = &waiting{archivesStore: &archivesStore{o.Store}, look: 1, then: func() { h = hold(t, w, scope, subject) }}
+		}).Run(t.Context(), eraseCall)
+		if !exportops.IsKind(err, exportops.KindRefused) || w.Count(`SELECT count(*) FROM exportops_erasures`) > 0 {
+			t.Errorf("under a hold of %s: %v", scope, err)
+		}
+		release(w, h)
+		wantReceipt(t, w, person, id(1))
+	}
 }

@@ -340,11 +340,7 @@ func (r *Runner) refuseErasure(ctx context.Context, userID string) error {
 			return err
 		}
 		if len(holds) > 0 {
-			return &exportops.Error{
-				Kind:    exportops.KindRefused,
-				Message: fmt.Sprintf("the hold %d covers the user: nothing is erased", holds[0].ID),
-				Hint:    fmt.Sprintf("exportops hold release %d, once it need not hold any longer", holds[0].ID),
-			}
+			return exportops.HeldUser(holds[0].ID)
 		}
 	}
 	if r.Archives != nil {

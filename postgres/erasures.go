@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -67,12 +68,18 @@ func (s *Store) ErasedAt(ctx context.Context, userIDs []string) (map[string]expo
 }
 
 // RecordErasure implements exportops.ErasureStore.
-func (s *Store) RecordErasure(ctx context.Context, c exportops.Checkpoint, e exportops.Erasure) error {
+func (s *Store) RecordErasure(ctx context.Context, c exportops.Checkpoint, userID string, e exportops.Erasure) error {
 	receipt, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("keep the receipt: %w", err)
 	}
 	return s.fenced(ctx, c, func(tx pgx.Tx) error {
+		if err := s.shareHolds(ctx, tx); err != nil {
+			return err
+		}
+		if hold, err := holdCovering(ctx, tx, userID, nil); err != nil || hold != 0 {
+			return cmp.Or(err, exportops.HeldUser(hold))
+		}
 		_, err := tx.Exec(ctx, `INSERT INTO exportops.erasures (id, user_hash, finished_at, receipt)
 			VALUES ($1::uuid, $2, $3::timestamptz, $4::json) ON CONFLICT (id) DO NOTHING`,
 			e.ID, e.UserHash, e.FinishedAt.String(), string(receipt))

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,8 +65,8 @@ func (s *Store) ReplaceArchive(ctx context.Context, c exportops.Checkpoint, r ex
 		if err := a.MayBeReplaced(by, c); err != nil {
 			return err
 		}
-		if err := refuseHeld(ctx, tx, r); err != nil {
-			return err
+		if hold, err := holdCovering(ctx, tx, r.UserID, r.Gone); err != nil || hold != 0 {
+			return cmp.Or(err, exportops.HeldInArchive(hold))
 		}
 		_, err = tx.Exec(ctx, `UPDATE exportops.archives SET state = $1, replaced_by = $2 WHERE id = $3`,
 			string(exportops.ArchiveReplaced), r.By, r.ID)
@@ -102,20 +103,16 @@ func replacement(ctx context.Context, tx pgx.Tx, r exportops.Replacement) (a exp
 	return a, by, nil
 }
 
-// refuseHeld is KindRefused where an active hold covers the user, one of the exports,
-// or everything.
-func refuseHeld(ctx context.Context, tx pgx.Tx, r exportops.Replacement) error {
-	var hold int64
-	err := tx.QueryRow(ctx, `SELECT id FROM exportops.holds WHERE released_at IS NULL AND (subject IS NULL
+// holdCovering returns an active hold that covers a user, one of some exports or everything, 0
+// where there is none.
+func holdCovering(ctx context.Context, tx pgx.Tx, user string, exports []string) (hold int64, err error) {
+	err = tx.QueryRow(ctx, `SELECT id FROM exportops.holds WHERE released_at IS NULL AND (subject IS NULL
 		OR scope = 'user' AND subject = $1::uuid OR scope = 'export' AND subject = ANY($2::uuid[])) ORDER BY id LIMIT 1`,
-		r.UserID, r.Gone).Scan(&hold)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for holds: %w", err)
+		user, exports).Scan(&hold)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return 0, fmt.Errorf("look for holds: %w", err)
 	}
-	return exportops.HeldInArchive(hold)
+	return hold, nil
 }
 
 // ArchiveRemoved implements exportops.ArchiveReplacer.

@@ -65,7 +65,7 @@ func (s *Store) LastRun(ctx context.Context, j exportops.Job, lane string) (last
 	err = s.reading(ctx, func(tx pgx.Tx) error {
 		found, err := runsOf(tx.Query(ctx, `SELECT `+runColumns+` FROM exportops.runs r
 			WHERE r.job = $1 AND r.finished_at IS NOT NULL AND r.lane = $2 AND r.result IS NOT NULL
-			ORDER BY r.seq DESC LIMIT 1`, string(j), lane))
+			ORDER BY r.finished_at DESC, r.seq DESC LIMIT 1`, string(j), lane))
 		for _, r := range found {
 			last = r.Run
 		}

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"database/sql"
@@ -69,12 +70,15 @@ func (s *Store) ErasedAt(ctx context.Context, userIDs []string) (map[string]expo
 }
 
 // RecordErasure implements exportops.ErasureStore.
-func (s *Store) RecordErasure(ctx context.Context, c exportops.Checkpoint, e exportops.Erasure) error {
+func (s *Store) RecordErasure(ctx context.Context, c exportops.Checkpoint, userID string, e exportops.Erasure) error {
 	receipt, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("keep the receipt: %w", err)
 	}
 	return s.fenced(ctx, c, func(tx *sql.Tx) error {
+		if hold, err := holdCovering(ctx, tx, userID, "[]"); err != nil || hold != 0 {
+			return cmp.Or(err, exportops.HeldUser(hold))
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO exportops_erasures (id, user_hash, finished_at, receipt) VALUES (?, ?, ?, ?)
 			ON CONFLICT (id) DO NOTHING`, e.ID, e.UserHash, e.FinishedAt.String(), string(receipt))
 		if err != nil {

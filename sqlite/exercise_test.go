@@ -243,7 +243,7 @@ func exercise(t *testing.T, s *Store, name func(string)) {
 	_, err = s.UserHash(ctx, user)
 	no(err)
 	name("RecordErasure")
-	no(s.RecordErasure(ctx, c, exportops.Erasure{ID: exportops.NewID(), FinishedAt: now}))
+	no(s.RecordErasure(ctx, c, user, exportops.Erasure{ID: exportops.NewID(), FinishedAt: now}))
 	name("Erasures")
 	_, _, err = s.Erasures(ctx, "", 2)
 	no(err)

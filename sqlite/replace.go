@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -54,8 +55,8 @@ func (s *Store) ReplaceArchive(ctx context.Context, c exportops.Checkpoint, r ex
 		if err := a.MayBeReplaced(by, c); err != nil {
 			return err
 		}
-		if err := refuseHeld(ctx, tx, r.UserID, gone); err != nil {
-			return err
+		if hold, err := holdCovering(ctx, tx, r.UserID, gone); err != nil || hold != 0 {
+			return cmp.Or(err, exportops.HeldInArchive(hold))
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE exportops_archives SET state = ?, replaced_by = ? WHERE id = ?`,
 			exportops.ArchiveReplaced, r.By, r.ID)
@@ -90,21 +91,17 @@ func replacement(ctx context.Context, tx *sql.Tx, r exportops.Replacement) (a ex
 	return a, by, nil
 }
 
-// refuseHeld is KindRefused where an active hold covers a user, one of some exports, or
-// everything.
-func refuseHeld(ctx context.Context, tx *sql.Tx, user, exports string) error {
-	var hold int64
+// holdCovering returns an active hold that covers a user, one of some exports or everything, 0
+// where there is none.
+func holdCovering(ctx context.Context, tx *sql.Tx, user, exports string) (hold int64, err error) {
 	const active = `SELECT h.id FROM exportops_holds h WHERE h.released_at IS NULL AND `
-	err := tx.QueryRowContext(ctx, active+`h.subject = '' UNION ALL `+active+`h.subject = lower(?1) AND h.scope = 'user'
+	err = tx.QueryRowContext(ctx, active+`h.subject = '' UNION ALL `+active+`h.subject = lower(?1) AND h.scope = 'user'
 		UNION ALL SELECT h.id FROM json_each(?2) x CROSS JOIN exportops_holds h ON h.released_at IS NULL
 			AND h.subject = lower(x.value) AND h.scope = 'export' LIMIT 1`, user, exports).Scan(&hold)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
-	case err != nil:
-		return fmt.Errorf("look for holds: %w", err)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, fmt.Errorf("look for holds: %w", err)
 	}
-	return exportops.HeldInArchive(hold)
+	return hold, nil
 }
 
 // ArchiveRemoved implements exportops.ArchiveReplacer.

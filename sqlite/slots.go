@@ -63,9 +63,8 @@ func (s *Store) EndsSince(ctx context.Context, j exportops.Job, from exportops.T
 
 // LastRun implements exportops.RunStore.
 func (s *Store) LastRun(ctx context.Context, j exportops.Job, lane string) (exportops.Run, error) {
-	// The plus keeps SQLite on the index of the job's runs.
 	r, err := scanRun(s.read.QueryRowContext(ctx, `SELECT `+runColumns+` FROM exportops_runs
-		WHERE job = ? AND finished_at IS NOT NULL AND lane = ? AND result IS NOT NULL ORDER BY +seq DESC LIMIT 1`, j, lane).Scan)
+		WHERE job = ? AND finished_at IS NOT NULL AND lane = ? AND result IS NOT NULL ORDER BY finished_at DESC, seq DESC LIMIT 1`, j, lane).Scan)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return exportops.Run{}, nil

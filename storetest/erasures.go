@@ -27,6 +27,7 @@ func testErasures(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("open_incidents_stay_apart", func(t *testing.T) { eraseOpenIncidents(t, open(t)) })
 	t.Run("the_ledger_holds_without_who_had_it_tried_again", func(t *testing.T) { eraseRetrier(t, open(t)) })
 	t.Run("a_claimed_entry_stays_as_it_is", func(t *testing.T) { keepClaimed(t, open(t)) })
+	t.Run("no_receipt_is_kept_under_a_hold", func(t *testing.T) { heldReceipt(t, open(t)) })
 	t.Run("receipts_are_kept_once_and_listed", func(t *testing.T) { keepReceipts(t, open(t)) })
 	t.Run("an_erasure_that_lost_its_run_changes_nothing", func(t *testing.T) { fencedErasure(t, open(t)) })
 }
@@ -288,7 +289,7 @@ func keepReceipts(t *testing.T, f Fixture) {
 		e := exportops.Erasure{ID: exportops.NewID(), UserHash: hash, RunID: c.RunID, FinishedAt: after(noon, time.Minute), Rows: int64(i), Entries: 7}
 		e.Seal()
 		for range 2 {
-			must(t, f.Store.RecordErasure(t.Context(), c, e))
+			must(t, f.Store.RecordErasure(t.Context(), c, user, e))
 		}
 		want = append([]exportops.Erasure{e}, want...)
 	}
@@ -310,7 +311,7 @@ func keepReceipts(t *testing.T, f Fixture) {
 		}
 	}
 	last := exportops.Erasure{ID: exportops.NewID(), UserHash: hash, FinishedAt: after(noon, time.Hour), Archives: 2, ArchivedRows: 3, ArchivesSHA256: "a"}
-	must(t, f.Store.RecordErasure(t.Context(), c, last))
+	must(t, f.Store.RecordErasure(t.Context(), c, user, last))
 	upper, never := strings.ToUpper(user), exportops.NewID()
 	erased, err := f.Store.ErasedAt(t.Context(), []string{never, user, upper, user, ""})
 	must(t, err)
@@ -325,6 +326,24 @@ func keepReceipts(t *testing.T, f Fixture) {
 	must(t, f.Store.Scrub(t.Context()))
 }
 
+// heldReceipt says that nothing is left while somebody is held.
+func heldReceipt(t *testing.T, f Fixture) {
+	user, another := exportops.NewID(), exportops.NewID()
+	c := heldRun(t, f, noon)
+	e := exportops.Erasure{ID: exportops.NewID(), UserHash: "a", RunID: c.RunID, FinishedAt: noon}
+	c.Progress = json.RawMessage(`{"n":1}`)
+	place(t, f, exportops.HoldUser, another)
+	for subject, scope := range map[string]exportops.HoldScope{user: exportops.HoldUser, "": exportops.HoldAll} {
+		h := place(t, f, scope, subject)
+		wantKind(t, f.Store.RecordErasure(t.Context(), c, strings.ToUpper(user), e), exportops.KindRefused, "")
+		release(t, f, h)
+	}
+	if page, _, err := f.Store.Erasures(t.Context(), "", 9); err != nil || len(page) > 0 || runOf(t, f, c.RunID).Result != nil {
+		t.Errorf("receipts under a hold: %+v, %v", page, err)
+	}
+	must(t, f.Store.RecordErasure(t.Context(), c, user, e))
+}
+
 func fencedErasure(t *testing.T, f Fixture) {
 	user := exportops.NewID()
 	left(t, f, user, noon)
@@ -335,7 +354,7 @@ func fencedErasure(t *testing.T, f Fixture) {
 	if _, err := f.Store.EraseTraces(t.Context(), c, user, found, nil); err != exportops.ErrFenced { //nolint:errorlint // it is not wrapped
 		t.Errorf("error %v", err)
 	}
-	if err := f.Store.RecordErasure(t.Context(), c, exportops.Erasure{ID: exportops.NewID()}); err != exportops.ErrFenced { //nolint:errorlint // likewise
+	if err := f.Store.RecordErasure(t.Context(), c, user, exportops.Erasure{ID: exportops.NewID()}); err != exportops.ErrFenced { //nolint:errorlint // likewise
 		t.Errorf("error %v", err)
 	}
 	if again := allTraces(t, f, user, 100); len(again) != len(found) {
