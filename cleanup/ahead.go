@@ -99,7 +99,7 @@ func (r *fileRun) claimPage(ctx context.Context, req exportops.ClaimRequest) (ex
 	if !page.Unseen {
 		r.pace.took(page.Took)
 	}
-	return page, nil
+	return page, r.recallPage(ctx, page)
 }
 
 // sort counts what was decided about a page, and returns its claims and what is to be

@@ -31,6 +31,9 @@ type fileRun struct {
 	// only, where set, are the exports whose claims are recovered.
 	only      []string
 	recovered map[string]*recovered // by export
+	// carried is how many of what dead holders of the run counted as changed have not
+	// been met again.
+	carried int64
 	// older are claimed exports that were created before the backup that the
 	// database was restored from.
 	older map[string]bool
@@ -47,7 +50,7 @@ func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCl
 	return &fileRun{
 		Cleaner: c, work: w, res: res, drained: w.noneDue, busyMost: busyAtOnce, pace: c.filePace(),
 		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
-		recovered: map[string]*recovered{}, older: map[string]bool{},
+		recovered: map[string]*recovered{}, carried: res.Changed, older: map[string]bool{},
 	}
 }
 
