@@ -125,6 +125,9 @@ func (r *fileRun) sort(page exportops.ClaimPage) (claims []*exportops.Deletion, 
 		case exportops.Postpone:
 			r.postponed = append(r.postponed, postponed{exportID: c.ExportID, reason: d.Reason})
 		case exportops.PassOver:
+			if d.Reason == becauseHelped {
+				r.helped[c.ExportID] = true
+			}
 			countPassed(r.res, c, d.Reason)
 		}
 	}
