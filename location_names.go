@@ -128,21 +128,13 @@ func lastPartsOf(fileURL string) []string {
 // down in it and without. What no key holds, and browsers drop, is no part of it: a
 // line's end behind the URL, and space around it.
 func textsOf(fileURL string) iter.Seq[string] {
-	whole := strings.ReplaceAll(fileURL, `\`, "/")
-	if _, rest, ok := cutScheme(whole); ok && strings.HasPrefix(rest, "//") {
-		whole = rest[2:]
-	}
-	noFragment, _, _ := strings.Cut(whole, "#")
-	noQuery, query, _ := strings.Cut(noFragment, "?")
-	withFragment, _, _ := strings.Cut(whole, "?") // which may be part of a key
-	texts := []string{whole, noFragment, noQuery, withFragment}
-	for pair := range strings.SplitSeq(query, "&") {
-		_, value, _ := strings.Cut(pair, "=")
-		texts = append(texts, value)
-	}
-	texts = slices.Compact(texts)
 	return func(yield func(string) bool) {
-		for _, text := range texts {
+		before, began := "", false
+		for text := range partsOf(fileURL) {
+			if began && text == before {
+				continue
+			}
+			before, began = text, true
 			last := ""
 			for _, unescape := range []func(string) (string, error){asWritten, url.PathUnescape, url.QueryUnescape} {
 				read, err := unescape(text)
@@ -160,6 +152,28 @@ func textsOf(fileURL string) iter.Seq[string] {
 						return
 					}
 				}
+			}
+		}
+	}
+}
+
+// partsOf yields the parts of a URL that textsOf reads. They are nowhere kept: in a row
+// that nobody made by accident there are millions.
+func partsOf(fileURL string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		whole := strings.ReplaceAll(fileURL, `\`, "/")
+		if _, rest, ok := cutScheme(whole); ok && strings.HasPrefix(rest, "//") {
+			whole = rest[2:]
+		}
+		noFragment, _, _ := strings.Cut(whole, "#")
+		noQuery, query, _ := strings.Cut(noFragment, "?")
+		withFragment, _, _ := strings.Cut(whole, "?") // which may be part of a key
+		if !yield(whole) || !yield(noFragment) || !yield(noQuery) || !yield(withFragment) {
+			return
+		}
+		for pair := range strings.SplitSeq(query, "&") {
+			if _, value, _ := strings.Cut(pair, "="); !yield(value) {
+				return
 			}
 		}
 	}

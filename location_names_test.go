@@ -1,7 +1,9 @@
 package exportops_test
 
 import (
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -87,6 +89,25 @@ func TestWhatARowMayName(t *testing.T) {
 		if c.want == nil && len(got) > 0 {
 			t.Errorf("%q may name %q, want nothing", c.url, got)
 		}
+	}
+}
+
+// One row must not take the memory of all others.
+func TestWhatAHugeURLMayNameIsReadInLittleMemory(t *testing.T) {
+	var l exportops.Locator
+	huge := "a?" + strings.Repeat("&b=c/d", 1<<20) + "&file=x/y"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	found := false
+	for key := range l.MayName(huge, rowUser) {
+		found = found || key == "x/y"
+	}
+	runtime.ReadMemStats(&after)
+	if !found {
+		t.Error("the last value of its query is no name")
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > uint64(2*len(huge)) {
+		t.Errorf("a URL of %d bytes took %d more", len(huge), took)
 	}
 }
 

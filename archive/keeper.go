@@ -56,9 +56,9 @@ type Checkpoints = func() (exportops.Checkpoint, error)
 // Write archives rows of a month: it reads them, records what it is going to write,
 // and writes it. The archive is written then, and nothing is known of it yet but that
 // storage acknowledged it; see Prove. It returns how many of the ids it came to, as
-// an archive has room for; those of them that cannot be archived are left. Without
-// any row there is no archive, and its id is 0. Where a user is erased meanwhile, the
-// rows are read again.
+// an archive has room for; those of them that cannot be archived, or are of another
+// month by now, are left. Without any row there is no archive, and its id is 0. Where
+// a user is erased meanwhile, the rows are read again.
 func (k *Keeper) Write(ctx context.Context, next Checkpoints, month exportops.Time, ids []string) (
 	a exportops.Archive, read int, left []string, err error,
 ) {
@@ -84,10 +84,16 @@ func (k *Keeper) write(ctx context.Context, next Checkpoints, month exportops.Ti
 	defer func() { err = errors.Join(err, file.close()) }()
 	w := NewWriter(file)
 	members := make([]exportops.ArchiveMember, 0, min(len(ids), MaxRows))
+	var moved []string
 	read, left, err = k.each(ctx, ids, func(r *exportops.ArchivedRow) error {
+		if of, ok := k.Month(r.Timestamp); ok && !of.Equal(month.Time) {
+			moved = append(moved, r.ID)
+			return nil
+		}
 		members = append(members, exportops.ArchiveMember{Position: int64(len(members)), RowID: r.ID, Hash: r.Hash()})
 		return w.Write(r)
 	})
+	left = append(left, moved...)
 	if err != nil || len(members) == 0 {
 		return a, read, left, err
 	}

@@ -99,7 +99,7 @@ func (r *fileRun) claimPage(ctx context.Context, req exportops.ClaimRequest) (ex
 	if !page.Unseen {
 		r.pace.took(page.Took)
 	}
-	return page, nil
+	return page, r.recallPage(ctx, page)
 }
 
 // sort counts what was decided about a page, and returns its claims and what is to be
@@ -125,6 +125,9 @@ func (r *fileRun) sort(page exportops.ClaimPage) (claims []*exportops.Deletion, 
 		case exportops.Postpone:
 			r.postponed = append(r.postponed, postponed{exportID: c.ExportID, reason: d.Reason})
 		case exportops.PassOver:
+			if d.Reason == becauseHelped {
+				r.helped[c.ExportID] = true
+			}
 			countPassed(r.res, c, d.Reason)
 		}
 	}

@@ -138,7 +138,14 @@ func (r *planRun) batch(ctx context.Context, batch []PlanEntry) (bool, error) {
 		}
 	}
 	r.reached += int64(len(batch))
-	r.res.Changed += int64(len(batch) - len(page.Candidates)) // rows that are gone
+	there := byExport(page.Candidates)
+	for _, id := range ids {
+		// A row that is gone has changed, too. Of one whose claim was recovered that was
+		// counted.
+		if _, ok := there[id]; !ok && r.recovered[id] == nil {
+			r.res.Changed++
+		}
+	}
 	if done, err := r.postponedPart(ctx); err != nil || !done {
 		return false, err
 	}

@@ -16,8 +16,8 @@ type Archiver interface {
 	// where that is no time.
 	Month(timestamp string) (exportops.Time, bool)
 	// Write archives rows of a month, as many of the ids as one archive has room for,
-	// and leaves those of them that cannot be archived. An archive with the id 0 is
-	// none.
+	// and leaves those of them that cannot be archived, or are of another month by
+	// now. An archive with the id 0 is none.
 	Write(ctx context.Context, next func() (exportops.Checkpoint, error), month exportops.Time, ids []string) (
 		a exportops.Archive, read int, left []string, err error)
 	// Prove reads an archive back. The fault says what is not as it was written; an
@@ -190,7 +190,7 @@ func (r *archiveRun) archiveFullest(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("archive log rows of %s: %w", month.Format("2006-01"), err)
 	}
-	if err := r.leave(working, rows[:read], left); err != nil {
+	if err := r.leave(working, month, rows[:read], left); err != nil {
 		return false, err
 	}
 	if r.held -= read; read == len(rows) {
@@ -211,8 +211,9 @@ func (r *archiveRun) archiveFullest(ctx context.Context) (bool, error) {
 	return r.complete(ctx, a)
 }
 
-// leave counts rows that no archive can give back as they are. Some are gone.
-func (r *archiveRun) leave(ctx context.Context, rows []archivedRow, left []string) error {
+// leave counts rows that no archive can give back as they are, and those that moved to
+// another month, which a later run judges again. Some are gone.
+func (r *archiveRun) leave(ctx context.Context, month exportops.Time, rows []archivedRow, left []string) error {
 	if len(left) == 0 {
 		return nil
 	}
@@ -231,6 +232,10 @@ func (r *archiveRun) leave(ctx context.Context, rows []archivedRow, left []strin
 		return fmt.Errorf("read log rows again: %w", err)
 	}
 	for _, c := range there {
+		if of, ok := r.Archives.Month(c.Timestamp); ok && !of.Equal(month.Time) {
+			r.res.Remaining++
+			continue
+		}
 		failRow(r.res, exportops.LogRow{Candidate: c}, "the row holds values that an archive could not give back")
 	}
 	return nil

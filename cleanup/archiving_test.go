@@ -357,6 +357,45 @@ func (a *archives) diesIn(t testing.TB, call string, after bool, change ...func(
 	a.Clock.Advance(time.Minute)
 }
 
+// editedStore changes something once, when an archive is about to be written.
+type editedStore struct {
+	archivesStore
+	edit *func()
+}
+
+func (s editedStore) ArchiveEpoch(ctx context.Context) (int64, error) {
+	edit := *s.edit
+	*s.edit = func() {}
+	edit()
+	return s.Store.ArchiveEpoch(ctx)
+}
+
+// TestARowThatMovesToAnotherMonth before it is written stays: the archive is of its
+// month alone.
+func TestARowThatMovesToAnotherMonth(t *testing.T) {
+	for name, c := range map[string]struct {
+		to   time.Duration
+		next int64 // of its rows a later run deletes
+	}{"that_is_due": {45 * day, 1}, "that_is_not": {2 * day, 0}} {
+		t.Run(name, func(t *testing.T) {
+			a := newArchives(t)
+			edit := func() {
+				a.Exec(`UPDATE export_logs SET timestamp = ? WHERE export_id = ?`, a.Ago(c.to), id(9)) // of August
+			}
+			answer, err := a.Runner(func(o *jobs.Options) {
+				o.Store = editedStore{archivesStore{o.Store}, &edit}
+				a.Archiving(a.to)(o)
+			}).Run(t.Context(), logCall)
+			a.Must(err)
+			res := answer.Result.Logs
+			want(t, "deleted, failed, remaining, found", [4]int64{res.DeletedCount, res.FailedCount, res.Remaining, res.TotalFound}, [4]int64{9, 0, 1, 12})
+			a.wantEachOnce(t)
+			want(t, "deleted by the next run", a.mustRun(t).DeletedCount, c.next)
+			a.wantEachOnce(t)
+		})
+	}
+}
+
 func TestArchivingDies(t *testing.T) {
 	calm := newArchives(t)
 	undisturbed := calm.mustRun(t)

@@ -34,6 +34,9 @@ func (r *fileRun) drainPages(ctx context.Context) (done bool, err error) {
 			r.drained = true
 			return true, nil
 		}
+		if err := r.noteHelped(ctx); err != nil {
+			return false, reading(ctx, "look for open claims", err)
+		}
 		if done, err := r.postponedPart(ctx); err != nil || !done {
 			return false, err
 		}

@@ -22,6 +22,10 @@ type fileRun struct {
 	// claims were given back; where there are so many, it is looked which of them are left.
 	busy     []string
 	busyMost int
+	// helped are exports that another process of this run had claimed when the drain
+	// passed over their rows; where there are so many, it is looked which still are.
+	helped     map[string]bool
+	helpedMost int
 	// postponed are exports whose keys need an exact look, at the end.
 	postponed []postponed
 	// alone are claims of dead runs that are tried one by one, last of all.
@@ -31,6 +35,9 @@ type fileRun struct {
 	// only, where set, are the exports whose claims are recovered.
 	only      []string
 	recovered map[string]*recovered // by export
+	// carried is how many of what dead holders of the run counted as changed have not
+	// been met again.
+	carried int64
 	// older are claimed exports that were created before the backup that the
 	// database was restored from.
 	older map[string]bool
@@ -46,8 +53,9 @@ type fileRun struct {
 func (c *Cleaner) fileRun(w Work, sel exportops.Selection, res *exportops.FileCleanupResult) *fileRun {
 	return &fileRun{
 		Cleaner: c, work: w, res: res, drained: w.noneDue, busyMost: busyAtOnce, pace: c.filePace(),
+		helped: map[string]bool{}, helpedMost: busyAtOnce,
 		plan:      &planner{sel: sel, locator: c.Locator, run: w.Fence.RunID},
-		recovered: map[string]*recovered{}, older: map[string]bool{},
+		recovered: map[string]*recovered{}, carried: res.Changed, older: map[string]bool{},
 	}
 }
 
@@ -131,10 +139,9 @@ func (r *fileRun) countRest(ctx context.Context) error {
 	if err := r.siftBusy(ctx); err != nil {
 		return err
 	}
-	r.res.Remaining = r.putOff()
-	if r.drained {
-		n, err := r.leftByWorkers(ctx)
-		r.res.Remaining += n
+	left, err := r.leftByWorkers(ctx)
+	r.res.Remaining = r.putOff() + left
+	if err != nil || r.drained {
 		return err
 	}
 	n, err := r.Store.CountCandidates(ctx, r.plan.sel, r.next)

@@ -112,10 +112,28 @@ func working(all []exportops.Work) bool {
 	return false
 }
 
-// leftByWorkers counts the claims that workers of the run left open: the drain has
-// passed their rows over.
+// noteHelped keeps few of the exports that workers had claimed: of those that are
+// dealt with since, nothing need be remembered.
+func (r *fileRun) noteHelped(ctx context.Context) error {
+	if len(r.helped) < r.helpedMost {
+		return nil
+	}
+	open := map[string]bool{}
+	err := eachOpenClaim(ctx, r.Store, func(d exportops.Deletion) {
+		if d.RunID == r.work.Fence.RunID && r.helped[d.ExportID] {
+			open[d.ExportID] = true
+		}
+	})
+	if err == nil {
+		r.helped, r.helpedMost = open, max(busyAtOnce, 2*len(open))
+	}
+	return err
+}
+
+// leftByWorkers counts the claims that workers of the run left open, of rows that the
+// drain has passed over.
 func (r *fileRun) leftByWorkers(ctx context.Context) (n int64, err error) {
-	if !r.work.Shared {
+	if !r.work.Shared || !r.drained && len(r.helped) == 0 {
 		return 0, nil
 	}
 	alone := make(map[int64]bool, len(r.alone)) // which are counted otherwise
@@ -123,7 +141,7 @@ func (r *fileRun) leftByWorkers(ctx context.Context) (n int64, err error) {
 		alone[d.ID] = true
 	}
 	err = eachOpenClaim(ctx, r.Store, func(d exportops.Deletion) {
-		if d.RunID == r.work.Fence.RunID && !alone[d.ID] {
+		if d.RunID == r.work.Fence.RunID && !alone[d.ID] && (r.drained || r.helped[d.ExportID]) {
 			n++
 		}
 	})

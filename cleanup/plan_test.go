@@ -244,3 +244,13 @@ func TestAPlanIsRefused(t *testing.T) {
 type elsewhere struct{ exportops.FileStore }
 
 func (elsewhere) ID() string { return "file:///elsewhere" }
+
+// TestAPlanCountsARowThatIsGoneOnce where a dead run had claimed its file.
+func TestAPlanCountsARowThatIsGoneOnce(t *testing.T) {
+	w := newWorld(t)
+	expired(w, 2)
+	plan := planned(t, w)
+	diesBefore(t, w, applying(t, plan))
+	w.Exec(`DELETE FROM export_logs WHERE export_id = ?`, id(1))
+	want(t, "result", counts(clean(t, w, applying(t, plan))), "found 2 deleted 1 changed 1 updated 1 recovered 2")
+}

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"math"
 
 	"github.com/exportops/exportops"
 )
@@ -76,6 +77,14 @@ type PlanTotals struct {
 // Due returns how much the plan is to deal with.
 func (t PlanTotals) Due() int64 {
 	return t.Delete + t.NoFile + t.Earlier + t.Later + t.Set + t.Removed
+}
+
+// addBytes adds the size of a file. Rows say it, and a sum of hostile ones stays at
+// the largest.
+func (t *PlanTotals) addBytes(size int64) {
+	if size > 0 {
+		t.Bytes += min(size, math.MaxInt64-t.Bytes)
+	}
 }
 
 // planned is one line of a plan.

@@ -41,7 +41,7 @@ func (e PlanEntry) addTo(t *PlanTotals) {
 	case PlanDelete:
 		t.Delete++
 		if e.Bytes != nil {
-			t.Bytes += *e.Bytes
+			t.addBytes(*e.Bytes)
 		}
 	case PlanExpire:
 		t.NoFile++

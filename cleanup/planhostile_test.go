@@ -1,10 +1,13 @@
 package cleanup_test
 
 import (
+	"fmt"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/exportops/exportops"
+	"github.com/exportops/exportops/internal/testworld"
 )
 
 // Rows are what users wrote: one of them must not make a plan that nobody can apply.
@@ -43,4 +46,30 @@ func TestAPlanIsReadWhateverRowsSay(t *testing.T) {
 			want(t, "expiries", expiries(w), []string{w.Ago(-6 * day), before[1]})
 		})
 	}
+}
+
+// What rows say of sizes is added up, and shown to whoever is to apply the plan.
+func TestAPlansBytesAreNeverFewerThanAFiles(t *testing.T) {
+	const most = math.MaxInt64
+	rows := func(w *testworld.World, r row) {
+		for n, size := range []int64{most - 1, 7, most} {
+			r.ExportID, r.URL, r.Size = id(n+1), fmt.Sprintf("f%d", n+1), size
+			w.Insert(r)
+			w.Write(r.URL, "content")
+		}
+	}
+	t.Run("of_files", func(t *testing.T) {
+		w := newWorld(t)
+		rows(w, row{})
+		plan := planned(t, w)
+		want(t, "bytes", readPlan(t, plan).Totals.Bytes, int64(most))
+		want(t, "result", counts(clean(t, w, applying(t, plan))), "found 3 deleted 3 updated 3")
+	})
+	t.Run("of_log_rows", func(t *testing.T) {
+		w := newWorld(t)
+		rows(w, row{Status: exportops.Failed, Timestamp: w.Ago(40 * day)})
+		plan := planLogs(t, w.Runner())
+		want(t, "bytes", readPlan(t, plan).Totals.Bytes, int64(most))
+		want(t, "rows", applyLogs(t, w.Runner(), plan).DeletedCount, int64(3))
+	})
 }

@@ -37,7 +37,7 @@ func (e LogEntry) addTo(t *PlanTotals) {
 	}
 	t.Files++
 	if e.Bytes != nil {
-		t.Bytes += *e.Bytes
+		t.addBytes(*e.Bytes)
 	}
 }
 

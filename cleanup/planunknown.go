@@ -24,7 +24,7 @@ func (e UnknownEntry) addTo(t *PlanTotals) {
 		return
 	}
 	t.Delete++
-	t.Bytes += e.Bytes
+	t.addBytes(e.Bytes)
 }
 
 func entryOf(u exportops.UnknownFile, kept exportops.UnknownKept) UnknownEntry {

@@ -36,9 +36,15 @@ func (r *fileRun) recoverBatch(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if err := r.recallClaims(ctx, open); err != nil {
+		return 0, err
+	}
 	var claims []*exportops.Deletion
 	for i := range open {
 		d := &open[i].Deletion
+		if was := r.recovered[d.ExportID]; was != nil && was.changed {
+			r.res.Changed-- // it counts as what becomes of this claim
+		}
 		// A row that is due will be met again by the drain.
 		due := open[i].Row != nil && r.plan.sel.Judge(*open[i].Row) == exportops.Due
 		if open[i].Row != nil {

@@ -3,6 +3,7 @@ package cleanup_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -130,6 +131,59 @@ func TestAnExportThatIsTriedAgain(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestAChangedExportIsCountedOnce whatever it is when the run is taken over.
+func TestAChangedExportIsCountedOnce(t *testing.T) {
+	const expires = `UPDATE export_logs SET status = 'completed', file_url = 'f3' WHERE export_id = ?`
+	for name, c := range map[string]struct {
+		change func(t *testing.T, w *testworld.World)
+		want   string
+	}{
+		"still_under_way": {func(*testing.T, *testworld.World) {}, "found 2 deleted 1 changed 1 updated 1 recovered 2"},
+		"as_it_was_claimed": {func(_ *testing.T, w *testworld.World) {
+			w.Exec(`UPDATE export_logs SET status = 'completed' WHERE export_id = ?`, id(1))
+		}, "found 2 deleted 1 changed 1 updated 1 recovered 2"},
+		"gone": {func(_ *testing.T, w *testworld.World) {
+			w.Exec(`DELETE FROM export_logs WHERE export_id = ?`, id(1))
+		}, "found 2 deleted 1 changed 1 updated 1 recovered 2"},
+		"due_with_another_file": {func(_ *testing.T, w *testworld.World) {
+			w.Exec(expires, id(1))
+		}, "found 2 deleted 2 updated 2 recovered 2"},
+		"due_and_found_by_the_next_holder_but_one": {func(t *testing.T, w *testworld.World) {
+			w.Exec(expires, id(1))
+			w.Files.Before = func(keys []string) error {
+				if slices.Contains(keys, "f3") {
+					panic(errCrash)
+				}
+				return nil
+			}
+			die(t, w)
+		}, "found 2 deleted 2 updated 2 recovered 3"},
+		"due_and_implausible": {func(_ *testing.T, w *testworld.World) {
+			w.Exec(expires, id(1))
+			w.Exec(`UPDATE export_logs SET expires_at = ? WHERE export_id = ?`, w.Ago(5*day), id(1))
+		}, "found 2 deleted 1 implausible 1 updated 1 recovered 2"},
+		"due_and_kept_by_a_hold": {func(t *testing.T, w *testworld.World) {
+			w.Exec(expires, id(1))
+			_, err := w.Store.PlaceHold(t.Context(), holdOn(id(1)), w.Locator)
+			w.Must(err)
+		}, "found 2 deleted 1 held 1 updated 1 recovered 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			expired(w, 1)
+			w.Write("f3", "content")
+			diesBefore(t, w, another)
+			w.Exec(`UPDATE export_logs SET status = 'processing' WHERE export_id = ?`, id(1))
+			w.Insert(row{ExportID: id(2), URL: "f2"})
+			w.Write("f2", "content")
+			diesBefore(t, w) // with one changed, and one claimed
+			want(t, "changed", w.Count(`SELECT result ->> 'changed' FROM exportops_runs WHERE state = 'running'`), 1)
+			c.change(t, w)
+			want(t, "result", counts(clean(t, w)), c.want)
+		})
 	}
 }
 

@@ -269,6 +269,50 @@ func TestAWorkerThatDiesIsNotForgotten(t *testing.T) {
 	want(t, "complete", r.Complete, false)
 }
 
+// afterClaims is a store that does something after so many pages were claimed.
+type afterClaims struct {
+	jobs.Store
+	pages int
+	do    func()
+}
+
+func (a *afterClaims) ClaimFiles(ctx context.Context, c exportops.Checkpoint, r exportops.ClaimRequest) (exportops.ClaimPage, error) {
+	page, err := a.Store.ClaimFiles(ctx, c, r)
+	if a.pages--; a.pages == 0 {
+		a.do()
+	}
+	return page, err
+}
+
+// TestAWorkerThatDiesIsNotForgottenHalfWay where the run has passed over what the worker
+// had claimed, and its time ends before it comes to the rest.
+func TestAWorkerThatDiesIsNotForgottenHalfWay(t *testing.T) {
+	w := newWorld(t)
+	w.Files.Batch = 4
+	expired(w, 16)
+	req := filesBy(exportops.ByCron)
+	req.Budget = 10 * time.Second
+	store := &afterClaims{Store: w.Store, pages: 3, do: func() { w.Clock.Advance(req.Budget) }}
+	out, goOn := blocked(t, w, w.Runner(func(o *jobs.Options) { o.Store = store }), req, 8)
+	func() {
+		defer func() { _ = recover() }()
+		err := helper(w, "another", func(f *testworld.Files) {
+			f.Before = func([]string) error { panic("dies") }
+		}).Help(t.Context(), active(t, w))
+		t.Errorf("the worker ended with %v", err)
+	}()
+	// It has claimed all the rest, of which the run passes over one page.
+	want(t, "claims of the worker", w.Count(`SELECT count(*) FROM exportops_deletions WHERE token < 0 AND state = 'claimed'`), 8)
+	goOn()
+	soon(t, w, `SELECT count(*) FROM exportops_runs WHERE closing = 1`)
+	w.Clock.Advance(exportops.LeaseLength + time.Second)
+	a := <-out
+	w.Must(a.err)
+	r := a.Result.Files
+	want(t, "deleted, remaining, found", [3]int64{r.DeletedCount, r.Remaining, r.TotalFound}, [3]int64{8, 8, 16})
+	want(t, "complete", r.Complete, false)
+}
+
 // unmounted is a folder as a process sees it that has not mounted its volume.
 type unmounted struct {
 	exportops.FileStore

@@ -10,7 +10,8 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// Backlog implements exportops.AlertStore.
+// Backlog implements exportops.AlertStore. Sizes are added up as users wrote them: a
+// sum that is no number of bytes stays at the largest.
 func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out exportops.Backlog, err error) {
 	var overdue *time.Time
 	err = s.reading(ctx, func(tx pgx.Tx) error {
@@ -24,7 +25,7 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 			(SELECT count(*) FROM {logs} e WHERE e.status IN ('queued', 'processing') AND e.timestamp < $2::timestamptz
 				AND coalesce(e.updated_at, '-infinity') < $2::timestamptz),
 			(SELECT count(*) FROM exportops.missing_files),
-			(SELECT coalesce(sum(e.file_size) FILTER (WHERE e.file_size > 0), 0)::bigint FROM {logs} e WHERE e.status = 'completed'),
+			(SELECT least(coalesce(sum(e.file_size) FILTER (WHERE e.file_size > 0), 0), 9223372036854775807)::bigint FROM {logs} e WHERE e.status = 'completed'),
 			(SELECT count(*) FROM exportops.archives a WHERE a.error <> '' AND (a.state IN ('verified', 'deleting', 'done')
 				OR a.state = 'abandoned' AND a.written_at IS NOT NULL AND a.replaces = 0
 					AND NOT EXISTS (SELECT 1 FROM exportops.archives b WHERE b.id > a.id AND b.verified_at IS NOT NULL)))`),

@@ -58,7 +58,7 @@ type hour struct {
 }
 
 // run goes through the steps, in the order in which everybody locks: rows, the
-// ledger, hours.
+// ledger, the turn of exports, hours.
 func (d *logDeletion) run(ctx context.Context) error {
 	if len(d.rows) == 0 {
 		return nil
@@ -67,7 +67,7 @@ func (d *logDeletion) run(ctx context.Context) error {
 		return err
 	}
 	for _, step := range []func(context.Context) error{
-		d.lockSame, d.dropHeld, d.dropClaimed, d.lockHours, d.dropUncounted, d.last, d.delete,
+		d.lockSame, d.dropHeld, d.dropClaimed, d.takeTurns, d.lockHours, d.dropUncounted, d.last, d.delete,
 	} {
 		if step == nil {
 			continue
@@ -148,6 +148,17 @@ func (d *logDeletion) unplaced() (exports []string) {
 		}
 	}
 	return known(exports)
+}
+
+// takeTurns waits for whoever decides in which hour an unplaced export counts, and
+// keeps others from it: any hour may be told of it, and only those are locked that
+// have been.
+func (d *logDeletion) takeTurns(ctx context.Context) error {
+	exports := d.unplaced()
+	if len(exports) == 0 {
+		return nil
+	}
+	return takeTurns(ctx, d.tx, exports)
 }
 
 // hours returns those that count the rows.

@@ -1,8 +1,12 @@
 package postgres
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/exportops/exportops"
 )
@@ -156,6 +160,63 @@ func TestDeletedLogRows(t *testing.T) {
 		w.commit(tx)
 		w.wantGone(rows, <-done, true)
 	})
+}
+
+// beforeSealing does something when a store is about to seal hours.
+type beforeSealing struct{ do func() }
+
+func (b *beforeSealing) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
+	if strings.Contains(d.SQL, "SET sealed = true") {
+		b.do()
+	}
+	return ctx
+}
+
+func (*beforeSealing) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// A row whose time cannot be read is counted in no hour of its own: an event of its
+// export may come in any.
+func TestAnEventThatComesAsItsUnreadableRowGoes(t *testing.T) {
+	w := newWorld(t)
+	export, user := exportops.NewID(), exportops.NewID()
+	w.now(`INSERT INTO public.export_logs (export_id, user_id, timestamp, format, config, conversation_count, status)
+		VALUES ($1::uuid, $2::uuid, '-infinity', 'csv', '{}', 1, 'failed')`, export, user)
+	rows, _, err := w.a.LogRows(t.Context(), exportops.LogSelection{UserID: user}, "", 9)
+	must(t, err)
+	cp := w.begin(w.a, exportops.LogCleanup, noon)
+	recorded := make(chan error, 1)
+	var sealing beforeSealing
+	sealing.do = func() {
+		sealing.do = func() {}
+		done := make(chan struct{})
+		go func() {
+			_, err := w.b.RecordMetrics(w.Context(), []exportops.Metric{metricOf(export, exportops.Completed, 1)})
+			close(done)
+			recorded <- err
+		}()
+		for w.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`) == 0 {
+			select {
+			case <-done:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}
+	s, err := open(t.Context(), Options{URL: w.url}, &sealing)
+	must(t, err)
+	defer func() { must(t, s.Close()) }()
+	d, err := s.DeleteLogRows(t.Context(), cp, rows, nil)
+	must(t, err)
+	must(t, <-recorded)
+	if len(d.Gone) != 1 || !d.Gone[0] {
+		t.Errorf("gone: %v", d.Gone)
+	}
+	if n := w.count(`SELECT count(*) FROM exportops.rollup_hours WHERE sealed AND NOT clean`); n != 0 {
+		t.Errorf("%d hours are sealed that do not count what was reported to them", n)
+	}
+	if n := w.count(`SELECT count(*) FROM exportops.export_metrics WHERE export_id = $1::uuid`, export); n != 1 {
+		t.Errorf("%d metrics of the event are left", n)
+	}
 }
 
 func TestLoneMetrics(t *testing.T) {

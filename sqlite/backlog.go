@@ -8,7 +8,8 @@ import (
 	"github.com/exportops/exportops"
 )
 
-// Backlog implements exportops.AlertStore.
+// Backlog implements exportops.AlertStore. Sizes are added up as users wrote them: a
+// sum that is no number of bytes stays at the largest.
 func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out exportops.Backlog, err error) {
 	var overdue sql.NullString
 	err = s.read.QueryRowContext(ctx, s.sql(`SELECT
@@ -20,7 +21,7 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 		(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined' AND state IN ('failed', 'quarantined')),
 		(SELECT count(*) FROM {logs} WHERE status IN ('queued', 'processing') AND +timestamp < ?2 AND coalesce(updated_at, '') < ?2),
 		(SELECT count(*) FROM exportops_missing_files),
-		(SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0),
+		(SELECT CAST(total(file_size) AS INTEGER) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0),
 		(SELECT count(*) FROM exportops_archives a WHERE a.error <> '' AND (a.state IN ('verified', 'deleting', 'done')
 			OR a.state = 'abandoned' AND a.written_at IS NOT NULL AND a.replaces = 0
 				AND NOT EXISTS (SELECT 1 FROM exportops_archives b WHERE b.id > a.id AND b.verified_at IS NOT NULL)))`),

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -243,6 +244,10 @@ func backlog(t *testing.T, f Fixture) {
 	read(exportops.Backlog{OldestOverdue: &early, Stuck: 1, StoredBytes: size})
 	place(t, f, exportops.HoldAll, "")
 	read(exportops.Backlog{Stuck: 1, StoredBytes: size})
+	// What rows say of their sizes is as users wrote it.
+	huge := func(r *Row) { r.FileSize = ptr(int64(math.MaxInt64)) }
+	f.Insert(t, due(after(noon, time.Hour), huge), due(after(noon, time.Hour), huge))
+	read(exportops.Backlog{Stuck: 1, StoredBytes: math.MaxInt64})
 }
 
 func expiring(t *testing.T, f Fixture) {

@@ -70,6 +70,59 @@ func changedStays(t *testing.T, open func(testing.TB) Fixture) {
 	}
 }
 
+// dirtyIsNotSealed reports to the hour of an export whose row has a time that cannot be
+// read, between the reading of the row and its deletion: no hour is the row's own.
+func dirtyIsNotSealed(t *testing.T, open func(testing.TB) Fixture) {
+	hour := after(noon, -time.Hour)
+	for name, c := range map[string]struct {
+		change func(*testing.T, Fixture, Row)
+		goes   bool
+	}{
+		"nothing": {func(*testing.T, Fixture, Row) {}, true},
+		"a_metric_of_another_export": {func(t *testing.T, f Fixture, _ Row) {
+			record(t, f, metric(func(m *exportops.Metric) { m.Timestamp = hour }))
+		}, false},
+		"a_metric_of_the_export_in_another_hour": {func(t *testing.T, f Fixture, r Row) {
+			record(t, f, metric(func(m *exportops.Metric) {
+				m.ExportID, m.Attempt, m.Timestamp = r.ExportID, 2, after(hour, -3*time.Hour)
+			}))
+		}, false},
+		"a_metric_of_an_export_that_had_none": {func(t *testing.T, f Fixture, r Row) {
+			f.Exec(t, `DELETE FROM exportops_export_metrics`)
+			record(t, f, metric(func(m *exportops.Metric) { m.ExportID, m.Timestamp = r.ExportID, after(hour, -3*time.Hour) }))
+		}, false},
+		"a_deletion_of_its_file": {func(t *testing.T, f Fixture, _ Row) {
+			f.Exec(t, `DELETE FROM exportops_export_metrics`)
+			observe(t, f, 0)
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t)
+			r := Row{Timestamp: "1", CreatedAt: hour.String(), Status: "failed"}.Complete(after(hour, time.Minute))
+			if f.Typed {
+				r.Timestamp = typedUnreadable["minus_infinity"]
+			}
+			f.Insert(t, r)
+			record(t, f, metric(func(m *exportops.Metric) { m.ExportID, m.Status, m.Timestamp = r.ExportID, exportops.Failed, hour }))
+			rollUp(t, f)
+			_, fence := begin(t, f, exportops.Started)
+			rows := chosen(t, f, r.ID)
+			if !rows[0].Counted {
+				t.Fatalf("it is not counted: %+v", rows[0])
+			}
+			c.change(t, f, r)
+			want := 0
+			if c.goes {
+				want = 1
+			}
+			deleteRows(t, f, fence, rows, want)
+			if n := f.Count(t, `SELECT count(*) FROM exportops_rollup_hours WHERE sealed AND NOT clean`); n != 0 {
+				t.Fatalf("%d hours are sealed though they are dirty", n)
+			}
+		})
+	}
+}
+
 // resultGoesWithRows asks for the result of a run in the transaction of a
 // deletion.
 func resultGoesWithRows(t *testing.T, f Fixture) {

@@ -48,6 +48,7 @@ func testDeleteRows(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("an_hour_that_loses_a_row_is_sealed", func(t *testing.T) { seals(t, open(t)) })
 	t.Run("a_sealed_hour_takes_what_comes_late", func(t *testing.T) { lateForSealed(t, open(t)) })
 	t.Run("what_changed_since_it_was_read_stays", func(t *testing.T) { changedStays(t, open) })
+	t.Run("an_hour_that_is_dirty_is_not_sealed", func(t *testing.T) { dirtyIsNotSealed(t, open) })
 	t.Run("the_result_goes_with_the_rows", func(t *testing.T) { resultGoesWithRows(t, open(t)) })
 }
 
