@@ -206,6 +206,7 @@ type ErasureResult struct {
 	Restored int64    `json:"restored_rows_erased"` // of the user, in tables beside the export logs
 	Left     int64    `json:"left"`                 // rows, metrics and traces that still name the user
 	AtWork   int64    `json:"-"`                    // of those, runs that have not ended, and name the user or may come to
+	Strays   int64    `json:"-"`                    // of those, files in storage that no row names
 	Receipt  *Erasure `json:"receipt"`              // null unless nothing is left
 
 	// ArchivesSHA256 chains the archives that were replaced: it is the SHA-256 of what
@@ -257,7 +258,10 @@ func (r *ErasureResult) Failure() string {
 	}
 	s := fmt.Sprintf("%d records still name the user: %d exports in progress, %d whose file may exist, %d held, %d failed, %d not reached, %d others",
 		r.Left, r.KeptInProgress, r.KeptFileMayExist, r.KeptHeld, r.FailedCount, r.Remaining,
-		max(0, r.Left-r.KeptInProgress-r.KeptFileMayExist-r.KeptHeld-r.FailedCount-r.Remaining-r.AtWork))
+		max(0, r.Left-r.KeptInProgress-r.KeptFileMayExist-r.KeptHeld-r.FailedCount-r.Remaining-r.AtWork-r.Strays))
+	if r.Strays > 0 {
+		s += fmt.Sprintf(", %d files that no row names: exportops reconcile ls", r.Strays)
+	}
 	if r.AtWork > 0 {
 		s += fmt.Sprintf(", %d of runs that are at work: try again when they have ended", r.AtWork)
 	}

@@ -112,3 +112,17 @@ func TestAnErasureIsNotHeldUpByADeadReconciliation(t *testing.T) {
 	w.Clock.Advance(time.Minute)
 	wantReceipt(t, w, person, id(1), "secret")
 }
+
+func TestAnErasureTellsOfFilesThatNoRowNames(t *testing.T) {
+	w := newWorld(t)
+	w.Insert(row{ExportID: id(1), URL: "f", Expires: never})
+	w.Write("f", "x")
+	w.WriteAt(person+"/stray", "x", w.Clock.Now().Add(-day))
+	reconcile(t, w)
+	a, err := w.Runner().Run(t.Context(), eraseCall)
+	w.Must(err)
+	if a.Result.Erased.Receipt != nil || !strings.HasSuffix(a.Failure, ", 0 others, 1 files that no row names: exportops reconcile ls") {
+		t.Errorf("receipt %v, %q", a.Result.Erased.Receipt, a.Failure)
+	}
+	wantKeys(t, w, person+"/stray", "f")
+}

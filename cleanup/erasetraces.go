@@ -135,6 +135,7 @@ func (c *Cleaner) countLeft(ctx context.Context, userID string, res *exportops.E
 		runs[id] = true
 	}
 	res.Left += int64(len(runs))
+	res.Strays = 0
 	for next := exportops.Cursor(""); ; {
 		page, after, err := c.Store.Traces(ctx, userID, nil, next, tracesAtOnce)
 		if err != nil {
@@ -144,8 +145,12 @@ func (c *Cleaner) countLeft(ctx context.Context, userID string, res *exportops.E
 			if t.Kind.OfRun() && runs[t.Key] {
 				continue
 			}
-			if res.Left++; t.Kind.OfRun() {
+			res.Left++
+			switch {
+			case t.Kind.OfRun():
 				runs[t.Key] = true
+			case t.Kind == exportops.TraceFile:
+				res.Strays++
 			}
 		}
 		res.AtWork = int64(len(runs))
