@@ -147,13 +147,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 		if err := r.guard(ctx, req, run, work, result); err != nil {
 			return filesEnding(result.Files), err
 		}
-		if req.Plan != nil {
-			return filesEnding(result.Files), r.cleaner.ApplyPlan(ctx, work, req.Plan, result.Files)
-		}
-		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
-		if err == nil {
-			err = r.chain(ctx, work)
-		}
+		err := r.cleanFiles(ctx, req, work, result.Files)
 		return filesEnding(result.Files), err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		if result.Logs == nil {
@@ -257,6 +251,20 @@ func (r *Runner) selection(req Request) exportops.Selection {
 	}
 	cut := exportops.At(now.Add(-time.Duration(*req.RetentionHours) * time.Hour))
 	return exportops.Selection{Mode: exportops.ByAge, Now: now, Cut: cut}
+}
+
+// cleanFiles deletes the files of exports that are due, or those of a plan.
+func (r *Runner) cleanFiles(ctx context.Context, req Request, work cleanup.Work, res *exportops.FileCleanupResult) error {
+	var err error
+	if req.Plan != nil {
+		err = r.cleaner.ApplyPlan(ctx, work, req.Plan, res)
+	} else {
+		err = r.cleaner.CleanFiles(ctx, work, r.selection(req), res)
+	}
+	if err == nil {
+		err = r.chain(ctx, work)
+	}
+	return err
 }
 
 // cleanLogs deletes old log rows, or those of a plan, which says nothing of old
