@@ -165,7 +165,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 	case exportops.UnknownCleanup:
 		return r.cleanUnknown(ctx, req, run, work, result)
 	case exportops.Reconcile:
-		return r.reconcile(ctx, req, work, result)
+		return r.reconcile(ctx, req, run, work, result)
 	}
 	if req.Job == exportops.RegisterArchives {
 		if result.Known == nil {
