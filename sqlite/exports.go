@@ -195,7 +195,11 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 				return err
 			}
 			if was.Status != exportops.Completed { // else it has had its promise, which may be never
-				set, args = append(set, "expires_at = coalesce(expires_at, ?)"), append(args, timeText(expiry(u.Apply(was))))
+				given := "coalesce(expires_at, ?)"
+				if was.ExpiryOver(now) {
+					given = "?"
+				}
+				set, args = append(set, "expires_at = "+given), append(args, timeText(expiry(u.Apply(was))))
 			}
 		}
 		_, err := tx.ExecContext(ctx, s.sql(`UPDATE {logs} SET `+strings.Join(set, ", ")+` WHERE export_id = ?`),
