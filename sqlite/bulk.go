@@ -83,8 +83,9 @@ func (s *Store) copyLog(ctx context.Context) error {
 	case time.Since(s.copied) < checkpointEvery:
 		return nil
 	case s.beside == nil:
-		s.beside = make(chan error, 1)
-		go func() { s.beside <- s.syncLog() }()
+		synced := make(chan error, 1)
+		s.beside = synced
+		go func() { synced <- s.syncLog() }()
 		return nil
 	case len(s.beside) == 0:
 		return nil
