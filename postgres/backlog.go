@@ -24,7 +24,8 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 			(SELECT count(*) FROM {logs} e WHERE e.status IN ('queued', 'processing') AND e.timestamp < $2::timestamptz
 				AND coalesce(e.updated_at, '-infinity') < $2::timestamptz),
 			(SELECT count(*) FROM exportops.missing_files),
-			(SELECT coalesce(sum(e.file_size) FILTER (WHERE e.file_size > 0), 0)::bigint FROM {logs} e WHERE e.status = 'completed'),
+			(SELECT least(coalesce(sum(e.file_size) FILTER (WHERE e.file_size > 0), 0), `+mostBytes+`)::bigint FROM {logs} e
+				WHERE e.status = 'completed'),
 			(SELECT count(*) FROM exportops.archives a WHERE a.error <> '' AND (a.state IN ('verified', 'deleting', 'done')
 				OR a.state = 'abandoned' AND a.written_at IS NOT NULL AND a.replaces = 0
 					AND NOT EXISTS (SELECT 1 FROM exportops.archives b WHERE b.id > a.id AND b.verified_at IS NOT NULL)))`),
@@ -37,6 +38,9 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 	out.OldestOverdue = timePtr(overdue)
 	return out, nil
 }
+
+// mostBytes is what sizes come to at most, which users may have written.
+const mostBytes = `9223372036854775807`
 
 // Expiring implements exportops.AlertStore.
 func (s *Store) Expiring(ctx context.Context, span exportops.Span) (n int64, err error) {

@@ -20,7 +20,7 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 		(SELECT count(*) FROM exportops_deletions WHERE state = 'quarantined' AND state IN ('failed', 'quarantined')),
 		(SELECT count(*) FROM {logs} WHERE status IN ('queued', 'processing') AND +timestamp < ?2 AND coalesce(updated_at, '') < ?2),
 		(SELECT count(*) FROM exportops_missing_files),
-		(SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0),
+		(SELECT CAST(min(total(file_size), `+mostBytes+`) AS INTEGER) FROM {logs} WHERE status = 'completed' AND typeof(file_size) = 'integer' AND file_size > 0),
 		(SELECT count(*) FROM exportops_archives a WHERE a.error <> '' AND (a.state IN ('verified', 'deleting', 'done')
 			OR a.state = 'abandoned' AND a.written_at IS NOT NULL AND a.replaces = 0
 				AND NOT EXISTS (SELECT 1 FROM exportops_archives b WHERE b.id > a.id AND b.verified_at IS NOT NULL)))`),
@@ -32,6 +32,10 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 	}
 	return out, nil
 }
+
+// mostBytes is what sizes come to at most, which any program may have written: the
+// largest whole number that both kinds of numbers have.
+const mostBytes = `9223372036854774784.0`
 
 // Expiring implements exportops.AlertStore.
 func (s *Store) Expiring(ctx context.Context, span exportops.Span) (n int64, err error) {

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -243,6 +244,14 @@ func backlog(t *testing.T, f Fixture) {
 	read(exportops.Backlog{OldestOverdue: &early, Stuck: 1, StoredBytes: size})
 	place(t, f, exportops.HoldAll, "")
 	read(exportops.Backlog{Stuck: 1, StoredBytes: size})
+
+	// Users write sizes, and may write any: the rest is to be known all the same.
+	endless := func(r *Row) { r.FileSize = ptr(int64(math.MaxInt64)) }
+	f.Insert(t, due(noon, endless), due(noon, endless))
+	got, err := f.Store.Backlog(t.Context(), span)
+	if must(t, err); got.Stuck != 1 || got.StoredBytes < math.MaxInt64/2 {
+		t.Fatalf("%+v", got)
+	}
 }
 
 func expiring(t *testing.T, f Fixture) {
