@@ -196,6 +196,8 @@ func TestAUsersLogCleanup(t *testing.T) {
 		row{ExportID: id(8), Status: exportops.Failed, Timestamp: "unreadable"},
 		row{ExportID: id(9), Status: exportops.Failed, Timestamp: w.Ago(-13 * time.Hour)}, // its clock is in another zone
 		row{ExportID: id(10), Status: exportops.Failed, Timestamp: "0000-01-01T00:00:00.000Z"},
+		row{ExportID: id(13), Status: exportops.Failed, Timestamp: w.Ago(-2 * day)}, // and this one is wrong
+		row{ExportID: id(14), Status: exportops.Failed, Timestamp: w.Ago(-3000 * day)},
 		row{ExportID: id(11), URL: "others", UserID: other, Expires: never},
 		row{ExportID: id(12), URL: "shared", UserID: other, Expires: never},
 	)
@@ -208,14 +210,14 @@ func TestAUsersLogCleanup(t *testing.T) {
 	dry := cleanLogs(t, w, ofUser(testworld.User), dryRun)
 	want(t, "what a dry run changed", w.Dump(), dump)
 	w.Files.Before = func([]string) error {
-		if n := len(w.Statuses()); n != 12 {
+		if n := len(w.Statuses()); n != 14 {
 			t.Errorf("%d rows are left before the files are dealt with", n)
 		}
 		return nil
 	}
 	got := cleanLogs(t, w, ofUser(testworld.User))
-	want(t, "result", logCounts(got), "found 10 deleted 7 failed 1 in_progress 1 file_may_exist 1 files 2 absent 1")
-	want(t, "dry run", logCounts(dry), "found 10 in_progress 1 file_may_exist 1 would 8")
+	want(t, "result", logCounts(got), "found 12 deleted 9 failed 1 in_progress 1 file_may_exist 1 files 2 absent 1")
+	want(t, "dry run", logCounts(dry), "found 12 in_progress 1 file_may_exist 1 would 10")
 	wantKeys(t, w, "half", "others", "shared", "stuck")
 	want(t, "rows", w.Statuses(), map[string]exportops.Status{
 		id(5): exportops.Processing, id(6): exportops.Completed, id(7): exportops.Completed,

@@ -333,14 +333,16 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 		now := r.at()
 		before := exportops.At(cut)
 		if cut.IsZero() {
-			// The application's clock may be ahead, or in another zone.
-			before = exportops.At(now.Add(24 * time.Hour))
+			before = lastHour // the application's clock may be ahead, by whatever it is
 		}
 		// What could not be rolled up in time is kept, as remaining.
 		_, err := r.Metrics.RollBefore(ctx, before, now)
 		return err
 	}
 }
+
+// lastHour is the last that begins and ends in years of four digits.
+var lastHour = exportops.Time{Time: time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC)}
 
 // refuseErasure refuses to erase a user who is under a hold, or whom an archive may
 // hold that cannot be looked into.
