@@ -196,7 +196,7 @@ func TestAUsersLogCleanup(t *testing.T) {
 		row{ExportID: id(8), Status: exportops.Failed, Timestamp: "unreadable"},
 		row{ExportID: id(9), Status: exportops.Failed, Timestamp: w.Ago(-13 * time.Hour)}, // its clock is in another zone
 		row{ExportID: id(10), Status: exportops.Failed, Timestamp: "0000-01-01T00:00:00.000Z"},
-		row{ExportID: id(13), Status: exportops.Failed, Timestamp: w.Ago(-2 * day)}, // and this one is wrong
+		row{ExportID: id(13), Status: exportops.Failed, Timestamp: w.Ago(-100 * day)}, // and this one is wrong
 		row{ExportID: id(14), Status: exportops.Failed, Timestamp: w.Ago(-3000 * day)},
 		row{ExportID: id(11), URL: "others", UserID: other, Expires: never},
 		row{ExportID: id(12), URL: "shared", UserID: other, Expires: never},
@@ -224,6 +224,9 @@ func TestAUsersLogCleanup(t *testing.T) {
 		id(11): exportops.Completed, id(12): exportops.Completed,
 	})
 	want(t, "aggregate", aggregate(t, w), before, cmpopts.EquateApprox(0, 1e-9))
+	if n := w.Count(`SELECT count(*) FROM exportops_rollup_hours WHERE start > ?`, w.Clock.At().String()); n > 3*24 {
+		t.Errorf("%d hours that are still to come have a rollup", n)
+	}
 }
 
 func TestALogCleanupsBudgetEnds(t *testing.T) {
