@@ -139,6 +139,9 @@ func (u *ExportUpdate) Completes() bool {
 	return u.Status != nil && *u.Status == Completed && u.ExpiresAt == nil
 }
 
+// ExpiryOver reports whether the expiry that a row has is over.
+func (e *Export) ExpiryOver(now Time) bool { return e.ExpiresAt != nil && !e.ExpiresAt.After(now.Time) }
+
 // Apply returns e as u leaves it.
 func (u *ExportUpdate) Apply(e Export) Export {
 	if u.Status != nil {
@@ -207,7 +210,7 @@ type ExportStore interface {
 	// KindNotFound without such a row, and KindConflict while the export's file
 	// is claimed for deletion. When the update completes the export and neither it
 	// nor the row has an expiry, the row gets the one that expiry says; nil sets
-	// none.
+	// none. One of the row that is over is none: it is of a file that was there before.
 	UpdateExport(ctx context.Context, exportID string, u ExportUpdate, expiry ExpiryOf, now Time) (Export, error)
 	// Export returns one row, or KindNotFound.
 	Export(ctx context.Context, exportID string) (Export, error)

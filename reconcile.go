@@ -242,11 +242,12 @@ type ReconcileResult struct {
 	After   string `json:"after,omitempty"`
 	BeganAt Time   `json:"began_at"`
 
-	Complete   bool   `json:"complete"`
-	DryRun     bool   `json:"dry_run,omitempty"`
-	RunID      string `json:"run_id,omitempty"`
-	DurationMS int64  `json:"duration_ms"`
-	Timestamp  Time   `json:"timestamp"`
+	Complete   bool    `json:"complete"`
+	DryRun     bool    `json:"dry_run,omitempty"`
+	Guards     *Guards `json:"guards,omitempty"` // only where that of the clock refused
+	RunID      string  `json:"run_id,omitempty"`
+	DurationMS int64   `json:"duration_ms"`
+	Timestamp  Time    `json:"timestamp"`
 }
 
 // OddFile is something below the prefix that can be no export's file.

@@ -27,15 +27,16 @@ func ParseTime(s string) (Time, error) {
 	return At(t), nil
 }
 
-// ParseStoredTime reads text that is exactly TimeLayout. Anything else is
-// unreadable, and an unreadable expiry means never.
+// ParseStoredTime reads text that is exactly TimeLayout, of the years 1 to 9999, where
+// every database has its times. Anything else is unreadable, and an unreadable expiry
+// means never.
 func ParseStoredTime(s string) (Time, bool) {
 	if len(s) != len(TimeLayout) {
 		return Time{}, false
 	}
 	t, err := time.Parse(TimeLayout, s)
 	// The standard library takes a comma for the point.
-	return Time{t}, err == nil && s[19] == '.'
+	return Time{t}, err == nil && s[19] == '.' && t.Year() > 0
 }
 
 // ParseExactTime reads what ParseStoredTime reads, and the same with
@@ -46,7 +47,7 @@ func ParseExactTime(s string) (Time, bool) {
 		return ParseStoredTime(s)
 	}
 	t, err := time.Parse(exact, s)
-	return Time{t}, err == nil && s[19] == '.'
+	return Time{t}, err == nil && s[19] == '.' && t.Year() > 0
 }
 
 // String returns the instant in TimeLayout.

@@ -95,6 +95,7 @@ func TestWhichLogRowsGo(t *testing.T) {
 		"asked for long ago":        {row{Status: exportops.Failed, Created: w.Ago(day)}, false, "found 1 deleted 1"},
 		"with an unreadable time":   {row{Status: exportops.Failed, Timestamp: "2025-01-01"}, false, ""},
 		"with an impossible time":   {row{Status: exportops.Failed, Timestamp: "2025-02-31T00:00:00.000Z"}, false, ""},
+		"of the year nought":        {row{Status: exportops.Failed, Timestamp: "0000-01-01T00:00:00.000Z"}, false, ""},
 		"from the future":           {row{Status: exportops.Failed, Timestamp: w.Ago(-day)}, false, ""},
 		"expired with a live twin":  {row{Status: exportops.Expired, URL: "twin"}, true, "found 1 file_may_exist 1"},
 		"expired, two ways to read": {row{Status: exportops.Expired, URL: "two%20ways"}, false, "found 1 failed 1"},
@@ -194,6 +195,9 @@ func TestAUsersLogCleanup(t *testing.T) {
 		row{ExportID: id(7), URL: "shared", Expires: w.Ago(-day)},
 		row{ExportID: id(8), Status: exportops.Failed, Timestamp: "unreadable"},
 		row{ExportID: id(9), Status: exportops.Failed, Timestamp: w.Ago(-13 * time.Hour)}, // its clock is in another zone
+		row{ExportID: id(10), Status: exportops.Failed, Timestamp: "0000-01-01T00:00:00.000Z"},
+		row{ExportID: id(13), Status: exportops.Failed, Timestamp: w.Ago(-100 * day)}, // and this one is wrong
+		row{ExportID: id(14), Status: exportops.Failed, Timestamp: w.Ago(-3000 * day)},
 		row{ExportID: id(11), URL: "others", UserID: other, Expires: never},
 		row{ExportID: id(12), URL: "shared", UserID: other, Expires: never},
 	)
@@ -206,20 +210,23 @@ func TestAUsersLogCleanup(t *testing.T) {
 	dry := cleanLogs(t, w, ofUser(testworld.User), dryRun)
 	want(t, "what a dry run changed", w.Dump(), dump)
 	w.Files.Before = func([]string) error {
-		if n := len(w.Statuses()); n != 11 {
+		if n := len(w.Statuses()); n != 14 {
 			t.Errorf("%d rows are left before the files are dealt with", n)
 		}
 		return nil
 	}
 	got := cleanLogs(t, w, ofUser(testworld.User))
-	want(t, "result", logCounts(got), "found 9 deleted 6 failed 1 in_progress 1 file_may_exist 1 files 2 absent 1")
-	want(t, "dry run", logCounts(dry), "found 9 in_progress 1 file_may_exist 1 would 7")
+	want(t, "result", logCounts(got), "found 12 deleted 9 failed 1 in_progress 1 file_may_exist 1 files 2 absent 1")
+	want(t, "dry run", logCounts(dry), "found 12 in_progress 1 file_may_exist 1 would 10")
 	wantKeys(t, w, "half", "others", "shared", "stuck")
 	want(t, "rows", w.Statuses(), map[string]exportops.Status{
 		id(5): exportops.Processing, id(6): exportops.Completed, id(7): exportops.Completed,
 		id(11): exportops.Completed, id(12): exportops.Completed,
 	})
 	want(t, "aggregate", aggregate(t, w), before, cmpopts.EquateApprox(0, 1e-9))
+	if n := w.Count(`SELECT count(*) FROM exportops_rollup_hours WHERE start > ?`, w.Clock.At().String()); n > 3*24 {
+		t.Errorf("%d hours that are still to come have a rollup", n)
+	}
 }
 
 func TestALogCleanupsBudgetEnds(t *testing.T) {

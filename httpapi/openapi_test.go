@@ -36,7 +36,7 @@ var contract = map[string][]string{
 	"POST /api/v1/holds":                         nil,
 	"GET /api/v1/holds":                          {"all", "limit", "cursor"},
 	"DELETE /api/v1/holds/{id}":                  {"released_by"},
-	"POST /api/v1/reconcile":                     {"dry_run", "stuck_after_hours"},
+	"POST /api/v1/reconcile":                     {"dry_run", "force", "stuck_after_hours"},
 	"GET /api/v1/reconcile/unknown":              {"state", "limit", "cursor"},
 	"GET /api/v1/reconcile/missing":              {"limit", "cursor"},
 	"POST /api/v1/plans/file-cleanup":            {"retention_hours"},

@@ -19,6 +19,7 @@ type Reconciled interface {
 
 type reconcileInput struct {
 	DryRun          bool `query:"dry_run" doc:"Report what would be found, and keep nothing"`
+	Force           bool `query:"force" doc:"Override the guard of the clock; recorded with the run"`
 	StuckAfterHours int  `query:"stuck_after_hours" minimum:"1" maximum:"8760" doc:"Fail exports that have been in progress for so many hours (24)"`
 }
 
@@ -76,7 +77,8 @@ func (s *server) reconcileRoutes() {
 
 func (s *server) reconcile(ctx context.Context, in *reconcileInput) (*jobOutput, error) {
 	r := jobs.Request{
-		Job: exportops.Reconcile, Trigger: exportops.ByAPI, DryRun: in.DryRun, StuckAfter: time.Duration(in.StuckAfterHours) * time.Hour,
+		Job: exportops.Reconcile, Trigger: exportops.ByAPI, DryRun: in.DryRun, Force: in.Force,
+		StuckAfter: time.Duration(in.StuckAfterHours) * time.Hour,
 	}
 	return s.runJob(ctx, r, func(done jobs.Result) any {
 		if done.Recon == nil {

@@ -231,6 +231,8 @@ func (r Result) guards() **exportops.Guards {
 		return &r.Logs.Guards
 	case r.Unknown != nil:
 		return &r.Unknown.Guards
+	case r.Recon != nil:
+		return &r.Recon.Guards
 	}
 	return nil
 }

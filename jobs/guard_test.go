@@ -48,6 +48,8 @@ func said(t testing.TB, a jobs.Answer) exportops.Guards {
 		g = r.Files.Guards
 	case r.Logs != nil:
 		g = r.Logs.Guards
+	case r.Recon != nil:
+		g = r.Recon.Guards
 	}
 	if g == nil {
 		t.Fatalf("nothing is known of the guards: %+v", a)
@@ -280,6 +282,34 @@ func TestTheClockIsGuarded(t *testing.T) {
 		want(t, "overridden by", said(t, a).OverriddenBy, exportops.ByForce)
 		run(t, w.Runner(), filesBy(exportops.ByCron)) // that one is what it is compared with now
 	})
+}
+
+// A comparison deletes nothing, but by a clock that is ahead every export at work is
+// stuck, and every grace of an unknown file over.
+func TestTheClockOfAComparisonIsGuarded(t *testing.T) {
+	w := newWorld(t)
+	w.Insert(row{ExportID: id(1), Status: exportops.Processing, Timestamp: w.Ago(time.Hour), Created: w.Ago(time.Hour)})
+	w.Write("unknown", "x")
+	req := jobs.Request{Job: exportops.Reconcile, Trigger: exportops.ByCron}
+	want(t, "unknown", run(t, w.Runner(), req).Result.Recon.UnknownSeen, int64(1))
+
+	right := w.Clock.At()
+	w.Clock.Advance(8 * day)
+	ahead := w.Runner(func(o *jobs.Options) { o.Store = clockOf{w.Store, right} })
+	g := refused(t, ahead, req, exportops.GuardClock)
+	want(t, "database", *g.Clock.Database, right)
+	want(t, "export", w.Status(1), exportops.Processing)
+	want(t, "quarantined", w.Count(`SELECT count(*) FROM exportops_unknown_files WHERE state = 'quarantined'`), int64(0))
+
+	dry := req
+	dry.DryRun = true
+	want(t, "refused by, says a dry run", said(t, run(t, ahead, dry)).RefusedBy, []exportops.Guard{exportops.GuardClock})
+	a := run(t, ahead, forced(req))
+	want(t, "overridden by", said(t, a).OverriddenBy, exportops.ByForce)
+	want(t, "failed", a.Result.Recon.StuckFailed, int64(1))
+	if g := run(t, w.Runner(), req).Result.Recon.Guards; g != nil {
+		t.Errorf("of a clock that is right it says %+v", g)
+	}
 }
 
 func TestTooManyLogRowsAreRefused(t *testing.T) {

@@ -29,18 +29,40 @@ func reconcileWork(req Request) cleanup.ReconcileWork {
 }
 
 // reconcile compares files and rows, going on where an earlier run stopped.
-func (r *Runner) reconcile(ctx context.Context, req Request, work cleanup.Work, result *Result) (ending, error) {
+func (r *Runner) reconcile(ctx context.Context, req Request, run exportops.Run, work cleanup.Work, result *Result) (ending, error) {
 	if result.Recon == nil {
 		res, err := r.earlier(ctx, work.Fence.RunID)
 		if result.Recon = &res; err != nil {
 			return reconEnding(result.Recon), err
 		}
 	}
-	err := r.cleaner.Reconcile(ctx, work, reconcileWork(req), result.Recon)
+	guards, err := r.guardComparison(ctx, run)
+	if result.Recon.Guards = guards; err == nil && guards != nil && !guards.LetThrough() {
+		err = guards.Refusal(exportops.Reconcile)
+	}
+	if err != nil {
+		return reconEnding(result.Recon), unlessDone(ctx, err)
+	}
+	err = r.cleaner.Reconcile(ctx, work, reconcileWork(req), result.Recon)
 	if err == nil && result.Recon.Complete {
 		err = r.forgetUnknown(ctx, work)
 	}
 	return reconEnding(result.Recon), err
+}
+
+// guardComparison asks the guard of the clock about a comparison: by a clock that is
+// ahead, exports at work are stuck, and the grace of unknown files is over. It returns
+// nil where nothing is wrong.
+func (r *Runner) guardComparison(ctx context.Context, run exportops.Run) (*exportops.Guards, error) {
+	clock, err := r.clock(ctx, run.ID)
+	if err != nil || clock == nil {
+		return nil, err
+	}
+	g := &exportops.Guards{Clock: clock, RefusedBy: []exportops.Guard{exportops.GuardClock}}
+	if run.Forced {
+		g.OverriddenBy = exportops.ByForce
+	}
+	return g, nil
 }
 
 // earlier returns what the last run before this one says about where to go on; of

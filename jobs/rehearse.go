@@ -78,7 +78,12 @@ func (r *Runner) rehearse(ctx context.Context, req Request, deadline time.Time) 
 		return Answer{Result: Result{Known: &res}}, err
 	}
 	if req.Job == exportops.Reconcile {
+		guards, err := r.guardComparison(ctx, exportops.Run{Forced: req.Force})
+		if err != nil {
+			return Answer{}, err
+		}
 		res, err := dry.Reconcile(ctx, reconcileWork(req))
+		res.Guards = guards
 		reconEnding(&res).stamp(run, r.at())
 		return Answer{Result: Result{Recon: &res}}, err
 	}

@@ -144,13 +144,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 		if err := r.guard(ctx, req, run, work, result); err != nil {
 			return filesEnding(result.Files), err
 		}
-		if req.Plan != nil {
-			return filesEnding(result.Files), r.cleaner.ApplyPlan(ctx, work, req.Plan, result.Files)
-		}
-		err := r.cleaner.CleanFiles(ctx, work, r.selection(req), result.Files)
-		if err == nil {
-			err = r.chain(ctx, work)
-		}
+		err := r.cleanFiles(ctx, req, work, result.Files)
 		return filesEnding(result.Files), err
 	case exportops.LogCleanup, exportops.UserLogCleanup:
 		if result.Logs == nil {
@@ -168,7 +162,7 @@ func (r *Runner) perform(ctx context.Context, req Request, run exportops.Run, wo
 	case exportops.UnknownCleanup:
 		return r.cleanUnknown(ctx, req, run, work, result)
 	case exportops.Reconcile:
-		return r.reconcile(ctx, req, work, result)
+		return r.reconcile(ctx, req, run, work, result)
 	}
 	if req.Job == exportops.RegisterArchives {
 		if result.Known == nil {
@@ -256,6 +250,20 @@ func (r *Runner) selection(req Request) exportops.Selection {
 	return exportops.Selection{Mode: exportops.ByAge, Now: now, Cut: cut}
 }
 
+// cleanFiles deletes the files of exports that are due, or those of a plan.
+func (r *Runner) cleanFiles(ctx context.Context, req Request, work cleanup.Work, res *exportops.FileCleanupResult) error {
+	var err error
+	if req.Plan != nil {
+		err = r.cleaner.ApplyPlan(ctx, work, req.Plan, res)
+	} else {
+		err = r.cleaner.CleanFiles(ctx, work, r.selection(req), res)
+	}
+	if err == nil {
+		err = r.chain(ctx, work)
+	}
+	return err
+}
+
 // cleanLogs deletes old log rows, or those of a plan, which says nothing of old
 // records of ours.
 func (r *Runner) cleanLogs(ctx context.Context, req Request, work cleanup.Work, res *exportops.LogCleanupResult) error {
@@ -322,14 +330,16 @@ func (r *Runner) roll(cut, deadline time.Time) func(context.Context) error {
 		now := r.at()
 		before := exportops.At(cut)
 		if cut.IsZero() {
-			// The application's clock may be ahead, or in another zone.
-			before = exportops.At(now.Add(24 * time.Hour))
+			before = lastHour // the application's clock may be ahead, by whatever it is
 		}
 		// What could not be rolled up in time is kept, as remaining.
 		_, err := r.Metrics.RollBefore(ctx, before, now)
 		return err
 	}
 }
+
+// lastHour is the last that begins and ends in years of four digits.
+var lastHour = exportops.Time{Time: time.Date(9999, 12, 31, 23, 0, 0, 0, time.UTC)}
 
 // refuseErasure refuses to erase a user who is under a hold, or whom an archive may
 // hold that cannot be looked into.

@@ -40,6 +40,9 @@ func (r *roller) fillSpan(ctx context.Context, span exportops.Span) error {
 			next = span.To
 		}
 		for _, empty := range gap(at, next) {
+			if empty = r.over(empty); !empty.From.Before(empty.To.Time) {
+				continue
+			}
 			if err := r.store.WriteEmpty(ctx, empty); err != nil {
 				return err
 			}
@@ -54,6 +57,14 @@ func (r *roller) fillSpan(ctx context.Context, span exportops.Span) error {
 		at = end
 	}
 	return nil
+}
+
+// over cuts off what of a stretch is still to come. Nothing is in it so far.
+func (r *roller) over(span exportops.Span) exportops.Span {
+	if now := r.now.Hour(); span.To.After(now.Time) {
+		span.To = now
+	}
+	return span
 }
 
 // gap returns what is filled between two exports: all of it, or, where it is

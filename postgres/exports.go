@@ -247,16 +247,17 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 				return err
 			}
 			var expires *exportops.Time
+			over := false // that of the row is
 			if u.Completes() && expiry != nil {
 				was, err := s.export(ctx, tx, exportID)
 				if err != nil {
 					return err
 				}
 				if was.Status != exportops.Completed { // else it has had its promise, which may be never
-					expires = expiry(u.Apply(was))
+					expires, over = expiry(u.Apply(was)), was.ExpiryOver(now)
 				}
 			}
-			set, args := changes(u, expires, now)
+			set, args := changes(u, expires, over, now)
 			_, err = tx.Exec(ctx, s.sql(`UPDATE {logs} AS e SET `+set+` WHERE e.export_id = $1::uuid`), append([]any{exportID}, args...)...)
 			if err != nil {
 				return fmt.Errorf("update export: %w", refused(err))
@@ -274,8 +275,9 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 	return updated, nil
 }
 
-// changes returns what an update sets, with its arguments from $2 on.
-func changes(u exportops.ExportUpdate, expires *exportops.Time, now exportops.Time) (set string, args []any) {
+// changes returns what an update sets, with its arguments from $2 on. The expiry takes
+// the place of none, or of one that is over.
+func changes(u exportops.ExportUpdate, expires *exportops.Time, over bool, now exportops.Time) (set string, args []any) {
 	var list []string
 	change := func(column, value, kind string, v any) {
 		args = append(args, v)
@@ -303,6 +305,8 @@ func changes(u exportops.ExportUpdate, expires *exportops.Time, now exportops.Ti
 	switch {
 	case u.ExpiresAt != nil:
 		change("expires_at", "?", "timestamptz", u.ExpiresAt.String())
+	case over:
+		change("expires_at", "?", "timestamptz", timeText(expires))
 	case expires != nil:
 		change("expires_at", "coalesce(e.expires_at, ?)", "timestamptz", expires.String())
 	}

@@ -68,8 +68,8 @@ func (s *Store) Observe(ctx context.Context, span exportops.Span, now exportops.
 		{unfrozenRows, "observe rows", "00000000-0000-0000-0000-000000000000"},
 		{homelessMetrics, "place metrics", "0"},
 	} {
-		// The first place stands before all of the same time.
-		at, id := exportops.At(span.From.Add(-1)).String(), w.first
+		// Before all there are: the span says where they begin.
+		at, id := "-infinity", w.first
 		for full := true; full; {
 			var exports []string
 			if exports, at, id, err = s.look(ctx, w.query, span, at, id); err != nil {

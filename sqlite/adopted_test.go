@@ -155,3 +155,23 @@ func TestPagesOfAViewWithOtherIDs(t *testing.T) {
 		t.Errorf("log rows with blobs: %v, want an error that says what to do", err)
 	}
 }
+
+// An export is found and changed by its id in whichever case the application wrote it.
+func TestAnExportInCapitals(t *testing.T) {
+	s := adopt(t, "logs", "TEXT", func(int) string { return adoptedUser })
+	const id = "7f3c2a10-9b1e-4c55-8a54-0c1d2e3f4a01"
+	if _, err := s.Writer().ExecContext(t.Context(), `UPDATE logs SET export_id = upper(?) WHERE export_id = 'e1'`, id); err != nil {
+		t.Fatal(err)
+	}
+	failed := exportops.Failed
+	for what, ask := range map[string]func() (exportops.Export, error){
+		"found": func() (exportops.Export, error) { return s.Export(t.Context(), id) },
+		"changed": func() (exportops.Export, error) {
+			return s.UpdateExport(t.Context(), id, exportops.ExportUpdate{Status: &failed}, nil, adoptedAt)
+		},
+	} {
+		if e, err := ask(); err != nil || e.ExportID != strings.ToUpper(id) || what == "changed" && e.Status != failed {
+			t.Errorf("it is %s as %+v, %v", what, e, err)
+		}
+	}
+}

@@ -24,7 +24,7 @@ func millis(s string) (int64, bool) {
 	}
 	year, month, day := digits(0, 4), digits(5, 7), digits(8, 10)
 	hour, minute, second, ms := digits(11, 13), digits(14, 16), digits(17, 19), digits(20, 23)
-	if bad || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+	if bad || year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}
 	days := daysBefore(year, month) + day - 1

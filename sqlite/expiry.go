@@ -69,6 +69,11 @@ func (s *Store) changeExpiries(ctx context.Context, tx *sql.Tx, c exportops.Chec
 		return nil, fmt.Errorf("prepare changes: %w", err)
 	}
 	defer st.Close()
+	again, err := tx.PrepareContext(ctx, s.sql(`SELECT count(*) FROM {logs} WHERE export_id = ? AND CAST(expires_at AS TEXT) IS ?`))
+	if err != nil {
+		return nil, fmt.Errorf("prepare to read expiries again: %w", err)
+	}
+	defer again.Close()
 	for i, x := range changes {
 		if kept[i] != "" {
 			continue
@@ -79,6 +84,13 @@ func (s *Store) changeExpiries(ctx context.Context, tx *sql.Tx, c exportops.Chec
 		}
 		if _, err := st.ExecContext(ctx, to, x.ExportID); err != nil {
 			return nil, fmt.Errorf("change the expiry of export %q: %w", x.ExportID, err)
+		}
+		var done int
+		if err := again.QueryRowContext(ctx, x.ExportID, to).Scan(&done); err != nil {
+			return nil, fmt.Errorf("read the expiry of export %q again: %w", x.ExportID, err)
+		}
+		if done == 0 {
+			return nil, s.unpassed(fmt.Sprintf("the expiry of export %q was not changed", x.ExportID))
 		}
 	}
 	return kept, nil

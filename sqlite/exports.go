@@ -76,8 +76,17 @@ func (s *Store) Export(ctx context.Context, exportID string) (exportops.Export, 
 	return e, s.explain(err)
 }
 
-func (s *Store) export(ctx context.Context, q queryer, exportID string) (e exportops.Export, err error) {
-	rows, err := q.QueryContext(ctx, s.sql(`SELECT`+exportColumns+` FROM {logs} e WHERE e.export_id = ? LIMIT 1`), exportID)
+// export reads a row by its id, which may be written there in another case.
+func (s *Store) export(ctx context.Context, q queryer, exportID string) (exportops.Export, error) {
+	e, err := s.exportWhere(ctx, q, `e.export_id = ?`, exportID)
+	if exportops.IsKind(err, exportops.KindNotFound) {
+		e, err = s.exportWhere(ctx, q, `e.export_id IN (`+spellings("{logs}", "export_id", "?")+`)`, exportID)
+	}
+	return e, err
+}
+
+func (s *Store) exportWhere(ctx context.Context, q queryer, where, exportID string) (e exportops.Export, err error) {
+	rows, err := q.QueryContext(ctx, s.sql(`SELECT`+exportColumns+` FROM {logs} e WHERE `+where+` LIMIT 1`), exportID)
 	if err != nil {
 		return e, fmt.Errorf("read export: %w", err)
 	}
@@ -185,28 +194,31 @@ func (s *Store) UpdateExport(ctx context.Context, exportID string, u exportops.E
 	change("error_message", u.ErrorMessage != nil, u.ErrorMessage)
 	change("downloaded_count", u.DownloadedCount != nil, u.DownloadedCount)
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		if err := s.unclaimed(ctx, tx, exportID); err != nil {
+		was, err := s.export(ctx, tx, exportID)
+		if err != nil {
+			return err
+		}
+		id := was.ExportID // as it is written there
+		if err := s.unclaimed(ctx, tx, id); err != nil {
 			return err
 		}
 		set, args := slices.Clone(set), slices.Clone(args)
-		if u.Completes() && expiry != nil {
-			was, err := s.export(ctx, tx, exportID)
-			if err != nil {
-				return err
+		if u.Completes() && expiry != nil && was.Status != exportops.Completed { // else it has had its promise, which may be never
+			given := "coalesce(expires_at, ?)"
+			if was.ExpiryOver(now) {
+				given = "?"
 			}
-			if was.Status != exportops.Completed { // else it has had its promise, which may be never
-				set, args = append(set, "expires_at = coalesce(expires_at, ?)"), append(args, timeText(expiry(u.Apply(was))))
-			}
+			set, args = append(set, "expires_at = "+given), append(args, timeText(expiry(u.Apply(was))))
 		}
-		_, err := tx.ExecContext(ctx, s.sql(`UPDATE {logs} SET `+strings.Join(set, ", ")+` WHERE export_id = ?`),
-			append(args, exportID)...)
+		_, err = tx.ExecContext(ctx, s.sql(`UPDATE {logs} SET `+strings.Join(set, ", ")+` WHERE export_id = ?`),
+			append(args, id)...)
 		if err != nil {
 			return fmt.Errorf("update export: %w", err)
 		}
-		if err := s.settleRow(ctx, tx, exportID, now); err != nil {
+		if err := s.settleRow(ctx, tx, id, now); err != nil {
 			return err
 		}
-		updated, err = s.export(ctx, tx, exportID)
+		updated, err = s.export(ctx, tx, id)
 		return err
 	})
 	return updated, err

@@ -29,8 +29,8 @@ const withOutcome = `FROM {logs} e LEFT JOIN exportops_export_metrics m ON m.exp
 // What a row says of its export, for a query that has the row as e.
 const (
 	// Any program may have written the row: a time counts only where it reads
-	// back as it is written.
-	exactTimestamp = `strftime('%Y-%m-%dT%H:%M:%fZ', e.timestamp) = e.timestamp`
+	// back as it is written, and where the domain reads it: not of the year nought.
+	exactTimestamp = `(strftime('%Y-%m-%dT%H:%M:%fZ', e.timestamp) = e.timestamp AND +e.timestamp >= '0001')`
 
 	rowDuration = `CASE WHEN e.status IN ` + finished + `
 		AND strftime('%Y-%m-%dT%H:%M:%fZ', e.created_at) = e.created_at

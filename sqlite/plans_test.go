@@ -160,7 +160,7 @@ var wholeStatus = map[string]string{
 }
 
 // sorted says which calls may sort what they read, because it is little.
-var sorted = []string{"ActiveRuns", "Deletions open", "Reclaim", "Reclaim by id", "ReclaimUnknown", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces", "Traces beside"}
+var sorted = []string{"ActiveRuns", "Deletions open", "Deletions of an export", "Deletions of an export and run", "Reclaim", "Reclaim by id", "ReclaimUnknown", "ChainDays", "ChainLinks", "DeletionsOf", "StuckExports", "FailStuck", "Traces", "Traces beside"}
 
 var (
 	aScan = regexp.MustCompile(`^SCAN (\S+)`)

@@ -47,7 +47,39 @@ func (s *Store) Ready(ctx context.Context) error {
 			Hint:    "name a table, or a view, that has these columns in EXPORT_LOGS_TABLE",
 		}
 	}
+	return s.checkView(ctx)
+}
+
+// checkView refuses a view without triggers for what is done to its rows. Only the
+// compiler of statements says so.
+func (s *Store) checkView(ctx context.Context) error {
+	if !s.view {
+		return nil
+	}
+	for _, change := range []string{
+		`INSERT INTO {logs} (id) VALUES ('')`, `DELETE FROM {logs}`, `UPDATE {logs} SET status = ''`, `UPDATE {logs} SET expires_at = ''`,
+	} {
+		switch _, err := s.read.ExecContext(ctx, `EXPLAIN `+s.sql(change)); {
+		case err != nil && strings.Contains(err.Error(), "it is a view"):
+			return &exportops.Error{
+				Kind: exportops.KindUnavailable, Field: "EXPORT_LOGS_TABLE", Err: err,
+				Message: fmt.Sprintf("the view %s passes no changes on to its table", s.table),
+				Hint:    "give it triggers INSTEAD OF INSERT, UPDATE and DELETE, or name a table",
+			}
+		case err != nil:
+			return s.explain(fmt.Errorf("look at the view %s: %w", s.table, err))
+		}
+	}
 	return nil
+}
+
+// unpassed says that the table, by a trigger perhaps, did not do what it was told.
+func (s *Store) unpassed(what string) error {
+	return &exportops.Error{
+		Kind: exportops.KindUnavailable, Field: "EXPORT_LOGS_TABLE",
+		Message: fmt.Sprintf("%s does not pass changes on: %s", s.table, what),
+		Hint:    "name a table whose triggers keep no change from being made, or a view whose triggers make it, in EXPORT_LOGS_TABLE",
+	}
 }
 
 const requiredColumns = `id export_id user_id timestamp format config conversation_count file_size status
@@ -86,7 +118,7 @@ func (s *Store) learnTable(ctx context.Context) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return s.explain(err)
 	}
-	if kind == "view" {
+	if s.view = kind == "view"; s.view {
 		row = "id"
 	}
 	s.replacer = strings.NewReplacer("{logs}", `"`+s.table+`"`, "{downloaded}", downloaded, "{downloads}", downloads, "{row}", row,

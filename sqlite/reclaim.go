@@ -131,7 +131,7 @@ func listDeletions(f exportops.DeletionFilter) (query string, args []any) {
 	case f.ID != 0:
 		and(`d.id = ?`, f.ID)
 	case f.ExportID != "":
-		and(`d.export_id = ?`, f.ExportID)
+		and(`d.export_id IN (`+spellings("exportops_deletions", "export_id", "?")+`)`, f.ExportID)
 		if f.State != "" {
 			and(`+d.state = ?`, f.State)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -227,7 +228,7 @@ func (s *Store) failStuck(ctx context.Context, tx *sql.Tx, c exportops.Checkpoin
 ) {
 	st, err := tx.PrepareContext(ctx, s.sql(`
 		UPDATE {logs} SET status = 'failed', error_message = ?, updated_at = ?
-		WHERE export_id = ? AND +status = ? AND CAST(updated_at AS TEXT) IS ?`))
+		WHERE export_id = ? AND +status = ? AND CAST(updated_at AS TEXT) IS ? RETURNING export_id`))
 	if err != nil {
 		return nil, fmt.Errorf("prepare updates: %w", err)
 	}
@@ -235,16 +236,13 @@ func (s *Store) failStuck(ctx context.Context, tx *sql.Tx, c exportops.Checkpoin
 	failed := make([]bool, len(rows))
 	var ids []string
 	for i, e := range rows {
-		res, err := st.ExecContext(ctx, reason, c.Now.String(), e.ExportID, e.Status, e.UpdatedAt)
-		if err != nil {
+		var id string
+		switch err := st.QueryRowContext(ctx, reason, c.Now.String(), e.ExportID, e.Status, e.UpdatedAt).Scan(&id); {
+		case errors.Is(err, sql.ErrNoRows):
+		case err != nil:
 			return nil, fmt.Errorf("fail export %q: %w", e.ExportID, err)
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return nil, err
-		}
-		if failed[i] = n > 0; failed[i] {
-			ids = append(ids, e.ExportID)
+		default:
+			failed[i], ids = true, append(ids, id)
 		}
 	}
 	list, err := jsonList(ids)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/exportops/exportops"
 )
@@ -90,7 +92,32 @@ func (s *Store) expireRows(ctx context.Context, tx *sql.Tx, c exportops.Checkpoi
 		}
 		expired[id] = true
 	}
-	return expired, found.Err()
+	if err := found.Err(); err != nil {
+		return nil, err
+	}
+	return expired, s.reallyExpired(ctx, tx, expired)
+}
+
+// reallyExpired reads the rows of a view again: it says of each row that it was
+// changed, whatever its trigger did.
+func (s *Store) reallyExpired(ctx context.Context, tx *sql.Tx, exports map[string]bool) error {
+	if !s.view {
+		return nil
+	}
+	list, err := jsonList(slices.Collect(maps.Keys(exports)))
+	if err != nil {
+		return err
+	}
+	var n int
+	err = tx.QueryRowContext(ctx, s.sql(`SELECT count(*) FROM json_each(?) j JOIN {logs} e ON e.export_id = j.value
+		WHERE e.status = 'expired'`), list).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("read rows again: %w", err)
+	}
+	if n < len(exports) {
+		return s.unpassed(fmt.Sprintf("of %d rows that were to expire %d did", len(exports), n))
+	}
+	return nil
 }
 
 // recordOutcomes writes the outcomes into the ledger. A claim that is no longer

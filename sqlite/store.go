@@ -56,6 +56,7 @@ type Store struct {
 	idle    *time.Timer
 
 	configKeys []string
+	view       bool // the table of export logs is one
 	replacer   *strings.Replacer
 }
 

@@ -22,6 +22,17 @@ func testRollups(t *testing.T, open func(testing.TB) Fixture) {
 		observe(t, f, 701)
 		observe(t, f, 0)
 	})
+	t.Run("a_row_of_the_first_moment_is_frozen_once", func(t *testing.T) { // Go's zero time
+		f := open(t)
+		f.Insert(t, Row{Timestamp: exportops.Time{}.String()}.Complete(noon))
+		for _, want := range []int64{1, 0} {
+			n, err := f.Store.Observe(t.Context(), exportops.Span{To: after(noon, time.Hour)}, noon)
+			must(t, err)
+			if n != want {
+				t.Fatalf("%d rows were frozen, want %d", n, want)
+			}
+		}
+	})
 	t.Run("a_report_makes_the_hour_dirty", func(t *testing.T) {
 		f := open(t)
 		record(t, f, metric())

@@ -103,7 +103,8 @@ func updateFields(t *testing.T, f Fixture) {
 func updateExpiry(t *testing.T, open func(testing.TB) Fixture) {
 	completed, failed := exportops.Completed, exportops.Failed
 	day, own := after(noon, 24*time.Hour), after(noon, time.Hour)
-	always := exportops.ExpiresAt(day)
+	past := after(noon, -time.Hour)
+	over, always := past.String(), exportops.ExpiresAt(day)
 	// What a policy may look at is the row as the update leaves it.
 	large := func(e exportops.Export) *exportops.Time {
 		if e.Status == completed && *e.FileSize > 10 && e.Format == exportops.CSV && string(e.Config) != "" && *e.FileURL == "b" {
@@ -118,10 +119,18 @@ func updateExpiry(t *testing.T, open func(testing.TB) Fixture) {
 		expiry exportops.ExpiryOf
 		want   *exportops.Time
 	}{
-		"completed":           {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, always, &day},
-		"with_its_own":        {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed, ExpiresAt: &own}, always, &own},
-		"the_row_has_one":     {Row{Status: "queued", ExpiresAt: ptr(own.String())}, exportops.ExportUpdate{Status: &completed}, always, &own},
-		"none_is_to_be_given": {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, nil, nil},
+		"completed":       {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, always, &day},
+		"with_its_own":    {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed, ExpiresAt: &own}, always, &own},
+		"the_row_has_one": {Row{Status: "queued", ExpiresAt: ptr(own.String())}, exportops.ExportUpdate{Status: &completed}, always, &own},
+		// It is of a file that was there before: the new one would be deleted at once.
+		"the_row_has_had_one":  {Row{Status: "processing", ExpiresAt: &over}, exportops.ExportUpdate{Status: &completed}, always, &day},
+		"one_that_ends_now":    {Row{Status: "expired", ExpiresAt: ptr(noon.String())}, exportops.ExportUpdate{Status: &completed}, always, &day},
+		"never_after_one":      {Row{Status: "failed", ExpiresAt: &over}, exportops.ExportUpdate{Status: &completed}, never, nil},
+		"its_own_after_one":    {Row{Status: "failed", ExpiresAt: &over}, exportops.ExportUpdate{Status: &completed, ExpiresAt: &own}, always, &own},
+		"completed_and_over":   {Row{Status: "completed", ExpiresAt: &over}, exportops.ExportUpdate{Status: &completed}, always, &past},
+		"none_given_after_one": {Row{Status: "failed", ExpiresAt: &over}, exportops.ExportUpdate{Status: &completed}, nil, &past},
+		"it_failed_after_one":  {Row{Status: "processing", ExpiresAt: &over}, exportops.ExportUpdate{Status: &failed}, always, &past},
+		"none_is_to_be_given":  {Row{Status: "queued"}, exportops.ExportUpdate{Status: &completed}, nil, nil},
 		"by_what_the_row_says": {
 			Row{Status: "queued", Format: "csv", FileSize: ptr(int64(1)), FileURL: ptr("a")},
 			exportops.ExportUpdate{Status: &completed, FileSize: ptr(int64(11)), FileURL: ptr("b")},

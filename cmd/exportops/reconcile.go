@@ -21,7 +21,7 @@ type reconcileNowCmd struct {
 	Budget     time.Duration `name:"budget" placeholder:"DURATION" help:"stop after this long; the next run goes on there"`
 	PlanOut    string        `name:"plan-out" placeholder:"FILE" help:"write which quarantined files may be deleted, and which are kept and why, to this file; compares nothing"`
 	Plan       string        `name:"plan" placeholder:"FILE" help:"delete the quarantined files that this plan lists, as far as no row names them by now and they have not changed"`
-	Force      bool          `name:"force" help:"with --plan: delete although a guard refuses; this is recorded"`
+	Force      bool          `name:"force" help:"go on although a guard refuses; this is recorded"`
 }
 
 // Run compares what storage holds with the rows.
@@ -29,12 +29,12 @@ func (c *reconcileNowCmd) Run(e *env) error {
 	if c.Budget < 0 {
 		return &usageError{exportops.Invalid("--budget", "%s is negative", c.Budget)}
 	}
-	if c.PlanOut != "" || c.Plan != "" || c.Force {
+	if c.PlanOut != "" || c.Plan != "" {
 		return c.planned(e)
 	}
 	req := jobs.Request{
 		Job: exportops.Reconcile, Trigger: exportops.ByCommand, DryRun: c.DryRun, Rate: c.LimitRate,
-		StuckAfter: c.StuckAfter, Budget: c.Budget,
+		StuckAfter: c.StuckAfter, Budget: c.Budget, Force: c.Force,
 	}
 	if err := req.Validate(); err != nil {
 		return &usageError{err}
@@ -101,6 +101,7 @@ func (e *env) drawReconcile(r *exportops.ReconcileResult) {
 	for _, x := range r.Errors {
 		e.stdout.printf("  %s: %s\n", oneLine(x.ExportID), oneLine(x.Error))
 	}
+	e.drawGuards(r.Guards, r.DryRun)
 	e.drawRest(0, r.Complete)
 }
 

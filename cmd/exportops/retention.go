@@ -56,7 +56,11 @@ func (c *retentionExplainCmd) Run(e *env) error {
 		return err
 	}
 	return e.withStore(func(s exportops.Database) error {
-		rows, err := s.CandidatesByID(e.ctx, []string{id})
+		export, err := s.Export(e.ctx, id)
+		if err != nil {
+			return err
+		}
+		rows, err := s.CandidatesByID(e.ctx, []string{export.ExportID}) // as the row has it
 		if err != nil {
 			return err
 		}
