@@ -35,6 +35,9 @@ type Keeper struct {
 	Program string // and its version, for manifests
 }
 
+// Place names the storage that archives are written to.
+func (k *Keeper) Place() string { return k.Objects.ID() }
+
 // Month is the month whose archives a row with this timestamp belongs to; false
 // where that is no time.
 func (k *Keeper) Month(timestamp string) (exportops.Time, bool) {

@@ -12,6 +12,8 @@ import (
 type Archiver interface {
 	ArchiveMeasurer
 	Eraser
+	// Place names the storage that archives are written to.
+	Place() string
 	// Month is the month whose archives a row with this timestamp belongs to; false
 	// where that is no time.
 	Month(timestamp string) (exportops.Time, bool)

@@ -33,11 +33,13 @@ func (c *Cleaner) EraseUser(ctx context.Context, w Work, sel, finish LogWork, re
 	}
 	forgetful := *c
 	forgetful.Archives = nil // what is erased is kept nowhere
-	if err := forgetful.CleanLogs(ctx, part, sel, finish, &res.LogCleanupResult); err != nil || !res.Complete {
+	err := forgetful.CleanLogs(ctx, part, sel, finish, &res.LogCleanupResult)
+	if err != nil || (!res.Complete && c.ended(ctx, w)) {
 		return err
 	}
+	all := res.Complete
 	res.Complete = false
-	if res.FailedCount+res.KeptInProgress+res.KeptFileMayExist+res.KeptHeld > 0 {
+	if !all || res.FailedCount+res.KeptInProgress+res.KeptFileMayExist+res.KeptHeld > 0 {
 		// The ledger still has to know what it tried, and how often.
 		return c.countLeft(ctx, sel.UserID, res)
 	}

@@ -126,3 +126,15 @@ func TestAnErasureTellsOfFilesThatNoRowNames(t *testing.T) {
 	}
 	wantKeys(t, w, person+"/stray", "f")
 }
+
+// The last hour that there is never ends: what lies in it is not counted, and so not
+// deleted.
+func TestAnErasureThatLeavesARowSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.Insert(row{ExportID: id(1), UserID: person, Timestamp: "9999-12-31T23:30:00.000Z", Status: exportops.Failed})
+	a, err := w.Runner().Run(t.Context(), eraseCall)
+	w.Must(err)
+	if a.Result.Erased.Receipt != nil || !strings.Contains(a.Failure, ", 1 not reached") || a.Run.State != exportops.RunFailed {
+		t.Errorf("receipt %v, %q, and it is %s", a.Result.Erased.Receipt, a.Failure, a.Run.State)
+	}
+}

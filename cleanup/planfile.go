@@ -32,7 +32,8 @@ type PlanHeader struct {
 	Cut      *exportops.Time `json:"cut"` // of exports created, or rows whose timestamp lies, before
 	Database string          `json:"database"`
 	Store    string          `json:"store,omitempty"`
-	Policy   string          `json:"policy,omitempty"` // the hash of what decided, where a policy did
+	Archive  string          `json:"archive,omitempty"` // where log rows are kept before they go; "" for nowhere
+	Policy   string          `json:"policy,omitempty"`  // the hash of what decided, where a policy did
 	// RetentionDays is what a cleanup of log rows was told instead of what is
 	// configured.
 	RetentionDays *int `json:"retention_days,omitempty"`

@@ -319,3 +319,26 @@ func TestARowEditedAfterItWasReadStays(t *testing.T) {
 	want(t, "complete", res.Complete, true)
 	want(t, "row", a.Status(7), exportops.Failed)
 }
+
+// TestAPlanKnowsWhereItsRowsAreArchived so that they are not deleted unarchived because a
+// setting is missing.
+func TestAPlanKnowsWhereItsRowsAreArchived(t *testing.T) {
+	a := newArchives(t)
+	elsewhere := a.Objects()
+	elsewhere.Name = "test://elsewhere"
+	runners := []*jobs.Runner{a.Runner(a.Archiving(a.to)), a.Runner(), a.Runner(a.Archiving(elsewhere))}
+	rows := a.Count(`SELECT count(*) FROM export_logs`)
+	for i, makes := range runners {
+		plan := planLogs(t, makes)
+		for j, applies := range runners {
+			if i == j {
+				continue
+			}
+			_, err := applies.Run(t.Context(), jobs.Request{Job: exportops.LogCleanup, Trigger: exportops.ByCommand, Plan: readPlan(t, plan)})
+			if !exportops.IsKind(err, exportops.KindRefused) || !strings.Contains(err.Error(), "made for the archive") {
+				t.Errorf("made by %d, applied by %d: %v", i, j, err)
+			}
+		}
+	}
+	want(t, "rows", a.Count(`SELECT count(*) FROM export_logs`), rows)
+}

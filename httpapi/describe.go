@@ -253,6 +253,7 @@ var descriptions = map[string]string{
 	"Plan.now":                                  "When it was made: what became due since is not in it",
 	"Plan.cut":                                  "Of exports created, or rows whose timestamp lies, before",
 	"Plan.database":                             "Where it was made, and may be applied",
+	"Plan.archive":                              "Where log rows are kept before they are deleted; missing where nowhere",
 	"Plan.policy":                               "The hash of the retention policy that decided, where there is one",
 	"PlanTotals.files":                          "Of a plan of log rows: files that go before their rows do",
 	"PlanTotals.complete":                       "Whether it lists everything that was due",

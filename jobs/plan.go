@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -28,7 +29,7 @@ func (r *Runner) planHeader(sel exportops.Selection) cleanup.PlanHeader {
 func (r *Runner) logPlanHeader(req Request, w cleanup.LogWork) cleanup.PlanHeader {
 	h := cleanup.PlanHeader{
 		Job: exportops.LogCleanup, Mode: exportops.ByLogCleanup, Now: w.Now, Cut: &w.Cut, Database: r.Database,
-		Store: r.Files.ID(), Policy: r.Policy.Hash(), RetentionDays: req.RetentionDays,
+		Store: r.Files.ID(), Archive: r.archive(), Policy: r.Policy.Hash(), RetentionDays: req.RetentionDays,
 	}
 	if h.Now.IsZero() {
 		h.Now = r.at()
@@ -49,15 +50,16 @@ func (r *Runner) plannedWork(p *cleanup.Plan, deadline time.Time) cleanup.LogWor
 	return w
 }
 
-func orNone(policy string) string {
-	if policy == "" {
-		return "none"
+// archive names where log rows are kept before they go, "" for nowhere.
+func (r *Runner) archive() string {
+	if r.Archives == nil {
+		return ""
 	}
-	return policy
+	return r.Archives.Place()
 }
 
-// refuseStrange refuses a plan of another database, another storage or another
-// policy.
+// refuseStrange refuses a plan of another database, another storage, another archive or
+// another policy.
 func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 	refuse := func(what, its, ours string) error {
 		return &exportops.Error{
@@ -72,7 +74,9 @@ func (r *Runner) refuseStrange(p *cleanup.Plan) error {
 	case p.Database != r.Database:
 		return refuse("database", p.Database, r.Database)
 	case (p.Job == exportops.RetentionApply || p.Job == exportops.LogCleanup) && p.Policy != r.Policy.Hash():
-		return refuse("retention policy", orNone(p.Policy), orNone(r.Policy.Hash()))
+		return refuse("retention policy", cmp.Or(p.Policy, "none"), cmp.Or(r.Policy.Hash(), "none"))
+	case p.Job == exportops.LogCleanup && p.Archive != r.archive():
+		return refuse("archive", cmp.Or(p.Archive, "none"), cmp.Or(r.archive(), "none"))
 	case p.Store != "" && p.Store != r.Files.ID():
 		return refuse("storage", p.Store, r.Files.ID())
 	}
