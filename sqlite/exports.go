@@ -120,7 +120,7 @@ func (s *Store) CreateExport(ctx context.Context, e exportops.Export) (created e
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("insert export: %w", err)
+			return fmt.Errorf("insert export: %w", refused(err))
 		}
 		if err := s.settleRow(ctx, tx, e.ExportID, at); err != nil {
 			return err

@@ -51,7 +51,7 @@ func (s *Store) ImportExports(ctx context.Context, batch []exportops.Export, now
 func (s *Store) importExport(ctx context.Context, tx *sql.Tx, e *exportops.Export) (exportops.Receipt, error) {
 	_, n, err := s.insertExport(ctx, tx, *e, "ON CONFLICT DO NOTHING")
 	if err != nil || n == 1 {
-		return exportops.Receipt{New: n == 1}, err
+		return exportops.Receipt{New: n == 1}, refused(err)
 	}
 	return s.compareExport(ctx, tx, e)
 }
