@@ -60,7 +60,7 @@ func (s *Store) claimsBefore(ctx context.Context, tx pgx.Tx, h exportops.Hold, l
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
-	claim, err := h.ClaimOver(open, l, s.namedBy(ctx, tx, column, h.Subject))
+	claim, err := h.ClaimOver(open, l, s.rowsOf(ctx, tx, column, h.Subject))
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
@@ -99,11 +99,11 @@ func (s *Store) canBeHeld(ctx context.Context, tx pgx.Tx, h exportops.Hold) erro
 	return nil
 }
 
-// namedBy yields the rows of an export or a user that name a file.
-func (s *Store) namedBy(ctx context.Context, tx pgx.Tx, column, id string) iter.Seq2[exportops.KeyRow, error] {
+// rowsOf yields the rows of an export or a user.
+func (s *Store) rowsOf(ctx context.Context, tx pgx.Tx, column, id string) iter.Seq2[exportops.KeyRow, error] {
 	return func(yield func(exportops.KeyRow, error) bool) {
 		rows, err := tx.Query(ctx, s.sql(`SELECT `+keyRowColumns+` FROM {logs} e
-			WHERE e.`+column+` = $1::uuid AND e.file_url > ''`), id)
+			WHERE e.`+column+` = $1::uuid`), id)
 		if err != nil {
 			yield(exportops.KeyRow{}, err)
 			return

@@ -60,7 +60,7 @@ func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, 
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
 	claim, err := h.ClaimOver(open, l, s.keyRows(ctx, tx, `SELECT `+keyRowColumns+` FROM {logs} e
-		WHERE e.`+column+` IN (`+spellings("{logs}", column, "?")+`) AND e.file_url > ''`, h.Subject))
+		WHERE e.`+column+` IN (`+spellings("{logs}", column, "?")+`)`, h.Subject))
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
