@@ -105,3 +105,33 @@ func TestReconcilingARestoredDatabase(t *testing.T) {
 	reconcile(t, w)
 	wantList(t, "a week later", unknown(w), "unknown: quarantined")
 }
+
+// TestAPlanOfUnknownFilesOnARestoredDatabase deletes nothing, whenever it was made: the
+// backup has files as quarantined that a row may have come to name since.
+func TestAPlanOfUnknownFilesOnARestoredDatabase(t *testing.T) {
+	w := newWorld(t)
+	quarantined(t, w, "adopted-since", "claimed")
+	plan := unknownPlan(t, w)
+	w.Files.Before = func([]string) error { panic("dies") }
+	func() {
+		defer func() { _ = recover() }()
+		discard(t, w, plan)
+	}()
+	w.Files.Before = nil
+	w.Clock.Advance(day)
+	runner := w.Runner(restoredFrom(w.Clock.Now()))
+	for range 2 {
+		var req jobs.Request
+		discarding(t, plan)(&req)
+		a, err := runner.Run(t.Context(), req)
+		w.Must(err)
+		wantUnknownSum(t, *a.Result.Unknown)
+		want(t, "deleted", a.Result.Unknown.DeletedCount, int64(0))
+		want(t, "in grace", a.Result.Unknown.KeptInGrace, int64(2))
+	}
+	want(t, "claims left open", w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`), int64(0))
+	wantKeys(t, w, "adopted-since", "claimed")
+	a, err := runner.Run(t.Context(), jobs.Request{Job: exportops.UnknownCleanup, DryRun: true})
+	w.Must(err)
+	want(t, "a plan that is made now", unknownCounts(*a.Result.Unknown), "in_grace 2")
+}
