@@ -93,6 +93,23 @@ func TestImportExports(t *testing.T) {
 		}
 	})
 
+	t.Run("finds them in capitals", func(t *testing.T) {
+		_, err := s.Writer().ExecContext(t.Context(), `UPDATE export_logs SET export_id = upper(export_id), user_id = upper(user_id)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts := load(full, edited)
+		if r := receipts[0]; r.New || r.Err != nil {
+			t.Errorf("the same again: %+v", r)
+		}
+		if r := receipts[1]; !exportops.IsKind(r.Err, exportops.KindConflict) {
+			t.Errorf("the same id with other content: %+v", r)
+		}
+		if _, err := s.CreateExport(t.Context(), full); !exportops.IsKind(err, exportops.KindConflict) {
+			t.Errorf("created again: %v", err)
+		}
+	})
+
 	t.Run("changes nothing when one row cannot be written", func(t *testing.T) {
 		fresh, bad := queued, queued
 		fresh.ExportID, bad.ExportID, bad.Format = exportops.NewID(), exportops.NewID(), "pdf"
