@@ -27,7 +27,7 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 		}
 		if len(known) > 0 {
 			out = known[0]
-			return nil
+			return underWay(ctx, tx, &out)
 		}
 		open, err := s.claimsBefore(ctx, tx, h, l)
 		if err != nil {
@@ -45,6 +45,19 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 		return nil
 	})
 	return out, err
+}
+
+// underWay counts again what a hold on everything came too late for and may still come
+// to its end: nothing was claimed since.
+func underWay(ctx context.Context, tx pgx.Tx, h *exportops.Hold) error {
+	if h.Scope != exportops.HoldAll {
+		return nil
+	}
+	err := tx.QueryRow(ctx, `SELECT count(*) FROM exportops.deletions WHERE state = 'claimed'`).Scan(&h.UnderWay)
+	if err != nil {
+		return fmt.Errorf("count open claims: %w", err)
+	}
+	return nil
 }
 
 // claimsBefore refuses a hold that there is nothing for, or that a claim was
