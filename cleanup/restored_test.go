@@ -77,6 +77,19 @@ func TestWhatIsYoungerThanTheBackup(t *testing.T) {
 	wantKeys(t, w, "again", "unreadable")
 }
 
+// TestTheBackupIsLaterThanIsSaid: a time that is too early does not make the last rows
+// of the backup rows of after the restoration.
+func TestTheBackupIsLaterThanIsSaid(t *testing.T) {
+	w := newWorld(t)
+	said := w.Clock.Now().Add(-2 * day)
+	w.WriteAt("made-again", "x", said.Add(day))
+	w.Insert(row{ExportID: id(1), URL: "made-again", Created: exportops.At(said.Add(30 * time.Minute)).String(), Expires: w.Ago(day)})
+	a, err := w.Runner(restoredFrom(said)).Run(t.Context(), cronCall)
+	w.Must(err)
+	want(t, "result", counts(*a.Result.Files), "found 1 changed 1")
+	wantKeys(t, w, "made-again")
+}
+
 func TestReconcilingARestoredDatabase(t *testing.T) {
 	w := newWorld(t)
 	w.WriteAt("unknown", "x", w.Clock.Now().Add(-30*day))
