@@ -99,8 +99,9 @@ func CheckText(field, s, want string, most int) error {
 }
 
 // ClaimOver returns the first open claim that a hold comes too late for: of an
-// export that the hold is about, or of a file that one of its rows may name. The
-// rows are those of the hold that name a file. It returns nil where there is none.
+// export that the hold is about, of a file that one of its rows may name, or of one
+// that no row names and that has the id of what is held in its key. The rows are
+// those of the hold. It returns nil where there is none.
 func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error]) (*Deletion, error) {
 	if h.Scope == HoldAll || len(open) == 0 {
 		return nil, nil
@@ -110,6 +111,11 @@ func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error
 		d := &open[i]
 		if files[d.Key] = d; d.ExportID != "" {
 			exports[strings.ToLower(d.ExportID)] = d
+		}
+		if d.Mode == ByReconcile {
+			for _, id := range IDsIn(d.Key) {
+				exports[id] = d
+			}
 		}
 		if (d.Mode == ByReconcile && strings.Contains(strings.ToLower(d.Key), h.Subject)) || (h.Scope == HoldExport && strings.EqualFold(d.ExportID, h.Subject)) ||
 			(h.Scope == HoldUser && strings.EqualFold(d.UserID, h.Subject)) {
@@ -122,6 +128,9 @@ func (h Hold) ClaimOver(open []Deletion, l Locator, rows iter.Seq2[KeyRow, error
 		}
 		if d := exports[strings.ToLower(row.ExportID)]; d != nil {
 			return d, nil
+		}
+		if row.FileURL == "" {
+			continue
 		}
 		for key := range l.MayName(row.FileURL, row.UserID) {
 			if d := files[key]; d != nil {

@@ -44,6 +44,31 @@ func ParseID(field, s string) (string, error) {
 	return string(lower), nil
 }
 
+// IDsIn returns the UUIDs that a key holds, in lower case.
+func IDsIn(key string) (ids []string) {
+	const length = 36
+	for i := 0; i+length <= len(key); i++ {
+		if id, err := ParseID("", key[i:i+length]); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// KeysByID returns the UUIDs that keys hold, each once, and the keys by them.
+func KeysByID(keys []string) (ids []string, with map[string][]string) {
+	with = map[string][]string{}
+	for _, key := range keys {
+		for _, id := range IDsIn(key) {
+			if with[id] == nil {
+				ids = append(ids, id)
+			}
+			with[id] = append(with[id], key)
+		}
+	}
+	return ids, with
+}
+
 func validID(s string) bool {
 	if len(s) != 36 {
 		return false

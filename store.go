@@ -42,7 +42,7 @@ type Database interface {
 	// fn must be brief; it must not use the database itself.
 	Rehearse(ctx context.Context, fn func(Store) error) error
 	// Diagnose looks at the whole table of export logs once. Overdue is what
-	// expired before then.
+	// expired before then and is not held.
 	Diagnose(ctx context.Context, then Time) (Diagnosis, error)
 	// Close closes the database. No operation may be under way.
 	Close() error
@@ -57,7 +57,7 @@ type Diagnosis struct {
 	Unexpiring  int64 // completed exports without an expiry: their files stay for good
 	Unreadable  int64 // completed exports whose expiry is no time as we write it: likewise
 	Implausible int64 // completed exports that expire before they were created
-	Overdue     int64 // completed exports that expired before the time given
+	Overdue     int64 // completed exports that expired before the time given and that no hold covers
 	Quarantined int64 // files given up on after five failed runs
 
 	// MissingIndexes holds a statement for each index that the table should have.

@@ -17,14 +17,21 @@ type Time struct{ time.Time }
 // At returns t in UTC, cut to milliseconds.
 func At(t time.Time) Time { return Time{t.UTC().Truncate(time.Millisecond)} }
 
-// ParseTime reads RFC 3339 text of any zone. A zone that moves the instant out
-// of the years 0 to 9999 makes it one that TimeLayout cannot write.
+// ParseTime reads RFC 3339 text of any zone. An instant that is not Writable in UTC
+// is refused.
 func ParseTime(s string) (Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if year := t.UTC().Year(); err != nil || year < 0 || year > 9999 {
+	if err != nil || !At(t).Writable() {
 		return Time{}, fmt.Errorf("%q is not an RFC 3339 time such as 2026-01-31T12:00:00.000Z", s)
 	}
 	return At(t), nil
+}
+
+// Writable reports whether the instant is of the years 1 to 9999, which is what
+// ParseStoredTime reads again.
+func (t Time) Writable() bool {
+	year := t.UTC().Year()
+	return year > 0 && year <= 9999
 }
 
 // ParseStoredTime reads text that is exactly TimeLayout, of the years 1 to 9999, where

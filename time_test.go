@@ -29,6 +29,19 @@ func TestParseExactTime(t *testing.T) {
 	}
 }
 
+// TestWhatIsReadCanBeReadAgain: a time that a client sends is stored, and read from there.
+func TestWhatIsReadCanBeReadAgain(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0000-12-31T23:59:59Z": false, "0000-12-31T23:59:59-00:01": true, "0001-01-01T00:00:00+00:01": false,
+		"0001-01-01T00:00:00Z": true, "9999-12-31T23:59:59.999Z": true, "9999-12-31T23:59:59-00:01": false,
+	} {
+		at, err := exportops.ParseTime(text)
+		if _, again := exportops.ParseStoredTime(at.String()); (err == nil) != want || want && !again {
+			t.Errorf("%q is read as %s, %v, and again: %v", text, at, err, again)
+		}
+	}
+}
+
 func TestAnExpiryIsJudgedToTheMicrosecond(t *testing.T) {
 	sel := exportops.Selection{Mode: exportops.ByExpiry, Now: exportops.Time{Time: time.Date(2025, 10, 31, 12, 0, 0, 0, time.UTC)}}
 	for expires, want := range map[string]exportops.Judgement{

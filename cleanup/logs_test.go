@@ -183,6 +183,18 @@ func TestAConfirmationIsOfOneGeneration(t *testing.T) {
 	wantKeys(t, w)
 }
 
+// TestARowOfNoReadableTimeIsSettled: what its export counted as is taken at that moment.
+func TestARowOfNoReadableTimeIsSettled(t *testing.T) {
+	const nought = "0000-01-01T00:00:00.000Z"
+	w := newWorld(t)
+	w.Write("a", "x")
+	w.Insert(row{ExportID: id(1), URL: "a", Expires: w.Ago(day), Timestamp: nought, Created: nought})
+	_, err := w.Runner().Run(t.Context(), jobs.Request{Job: exportops.EraseUser, Trigger: exportops.ByCommand, UserID: testworld.User})
+	w.Must(err)
+	wantKeys(t, w)
+	want(t, "claims left open", w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`), int64(0))
+}
+
 func TestAUsersLogCleanup(t *testing.T) {
 	w := newWorld(t)
 	w.Insert(

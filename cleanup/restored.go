@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/exportops/exportops"
 )
@@ -12,17 +13,21 @@ import (
 // storage. An export may have been made again since, under the key that a row of the
 // backup names, or another one whose row is lost may lie there: such a file is younger
 // than the backup, and what the backup says of its expiry is not about it. So a row
-// that was created before the backup has its file deleted only while that was written
-// before it, too. An erasure takes all of a user's files, whenever they were written.
+// that may be in the backup has its file deleted only while that was written before it,
+// too. An erasure takes all of a user's files, whenever they were written.
 
 // errYounger is why a file was left alone.
 var errYounger = errors.New("it was written after the backup that the database was restored from; it was left alone")
 
-// predates reports whether a row was created before the backup. A time that cannot be
-// read is no proof that it was not.
+// backupTakes is how much later than is said the backup may have been made, which is told
+// a little earlier rather than later. Rows of after the restoration are younger by far.
+const backupTakes = time.Hour
+
+// predates reports whether a row may be in the backup. A time that cannot be read is no
+// proof that it is not.
 func predates(c exportops.Candidate, backup exportops.Time) bool {
 	created, ok := exportops.ParseStoredTime(c.CreatedAt)
-	return !backup.IsZero() && (!ok || created.Before(backup.Time))
+	return !backup.IsZero() && (!ok || created.Before(backup.Add(backupTakes)))
 }
 
 // noteAge remembers of an export that was claimed that it is in the backup. The mode is

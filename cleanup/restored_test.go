@@ -77,6 +77,19 @@ func TestWhatIsYoungerThanTheBackup(t *testing.T) {
 	wantKeys(t, w, "again", "unreadable")
 }
 
+// TestTheBackupIsLaterThanIsSaid: a time that is too early does not make the last rows
+// of the backup rows of after the restoration.
+func TestTheBackupIsLaterThanIsSaid(t *testing.T) {
+	w := newWorld(t)
+	said := w.Clock.Now().Add(-2 * day)
+	w.WriteAt("made-again", "x", said.Add(day))
+	w.Insert(row{ExportID: id(1), URL: "made-again", Created: exportops.At(said.Add(30 * time.Minute)).String(), Expires: w.Ago(day)})
+	a, err := w.Runner(restoredFrom(said)).Run(t.Context(), cronCall)
+	w.Must(err)
+	want(t, "result", counts(*a.Result.Files), "found 1 changed 1")
+	wantKeys(t, w, "made-again")
+}
+
 func TestReconcilingARestoredDatabase(t *testing.T) {
 	w := newWorld(t)
 	w.WriteAt("unknown", "x", w.Clock.Now().Add(-30*day))
@@ -104,4 +117,34 @@ func TestReconcilingARestoredDatabase(t *testing.T) {
 	w.Clock.Advance(7 * day)
 	reconcile(t, w)
 	wantList(t, "a week later", unknown(w), "unknown: quarantined")
+}
+
+// TestAPlanOfUnknownFilesOnARestoredDatabase deletes nothing, whenever it was made: the
+// backup has files as quarantined that a row may have come to name since.
+func TestAPlanOfUnknownFilesOnARestoredDatabase(t *testing.T) {
+	w := newWorld(t)
+	quarantined(t, w, "adopted-since", "claimed")
+	plan := unknownPlan(t, w)
+	w.Files.Before = func([]string) error { panic("dies") }
+	func() {
+		defer func() { _ = recover() }()
+		discard(t, w, plan)
+	}()
+	w.Files.Before = nil
+	w.Clock.Advance(day)
+	runner := w.Runner(restoredFrom(w.Clock.Now()))
+	for range 2 {
+		var req jobs.Request
+		discarding(t, plan)(&req)
+		a, err := runner.Run(t.Context(), req)
+		w.Must(err)
+		wantUnknownSum(t, *a.Result.Unknown)
+		want(t, "deleted", a.Result.Unknown.DeletedCount, int64(0))
+		want(t, "in grace", a.Result.Unknown.KeptInGrace, int64(2))
+	}
+	want(t, "claims left open", w.Count(`SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`), int64(0))
+	wantKeys(t, w, "adopted-since", "claimed")
+	a, err := runner.Run(t.Context(), jobs.Request{Job: exportops.UnknownCleanup, DryRun: true})
+	w.Must(err)
+	want(t, "a plan that is made now", unknownCounts(*a.Result.Unknown), "in_grace 2")
 }

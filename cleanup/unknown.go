@@ -13,15 +13,18 @@ import (
 type unknownJudge struct {
 	locator exportops.Locator
 	known   *knownKeys
+	// restored says that the database was restored from a backup, with its records of
+	// unknown files: a row that is lost may have come to name one since.
+	restored bool
 }
 
-func newUnknownJudge(ctx context.Context, r Reader, l exportops.Locator, store string, now exportops.Time) (*unknownJudge, error) {
+func newUnknownJudge(ctx context.Context, r Reader, l exportops.Locator, store string, now, backup exportops.Time) (*unknownJudge, error) {
 	claimed, err := openClaims(ctx, r, store)
 	if err != nil {
 		return nil, reading(ctx, "read open claims", err)
 	}
 	known, err := readKnownKeys(ctx, r, l, claimed, now)
-	return &unknownJudge{l, known}, reading(ctx, "read which files rows name", err)
+	return &unknownJudge{l, known, !backup.IsZero()}, reading(ctx, "read which files rows name", err)
 }
 
 // kept says why a file may not be deleted, as far as that can be told from its key
@@ -37,6 +40,8 @@ func (j *unknownJudge) kept(u exportops.UnknownFile) exportops.UnknownKept {
 		return exportops.UnknownNamed
 	case j.known.unclear(u.Key):
 		return exportops.UnknownUnclear
+	case j.restored:
+		return exportops.UnknownUngraced
 	}
 	return ""
 }
@@ -51,7 +56,7 @@ func (d DryRun) CleanUnknown(ctx context.Context) (res exportops.UnknownCleanupR
 	if err := checkRoot(ctx, d.Store, d.Files, d.Locator, sel); err != nil {
 		return res, err
 	}
-	judge, err := newUnknownJudge(ctx, d.Store, d.Locator, d.Files.ID(), now)
+	judge, err := newUnknownJudge(ctx, d.Store, d.Locator, d.Files.ID(), now, d.RestoredFrom)
 	if err != nil {
 		return res, err
 	}
@@ -123,7 +128,7 @@ func (r *unknownRun) run(ctx context.Context) (done bool, err error) {
 	if done, err := r.recover(ctx); err != nil || !done {
 		return false, err
 	}
-	if r.judge, err = newUnknownJudge(ctx, r.Store, r.Locator, r.Files.ID(), now); err != nil {
+	if r.judge, err = newUnknownJudge(ctx, r.Store, r.Locator, r.Files.ID(), now, r.RestoredFrom); err != nil {
 		return false, err
 	}
 	batch := make([]UnknownEntry, 0, r.pace.most)

@@ -46,7 +46,7 @@ func (r *unknownRun) recoverBatch(ctx context.Context, listed *map[string]Unknow
 	for i := range open {
 		d := &open[i]
 		e, ok := (*listed)[d.Key]
-		if _, err := r.Locator.At(d.Key); ok && err == nil && d.Store == r.Files.ID() {
+		if _, err := r.Locator.At(d.Key); ok && err == nil && d.Store == r.Files.ID() && r.RestoredFrom.IsZero() {
 			r.tried[d.Key] = true
 			again = append(again, claimedFile{d, e.file(d.Store)})
 			continue

@@ -30,7 +30,7 @@ func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (d exportops.
 				count(*) FILTER (WHERE NOT `+read+` AND e.status = 'completed'),
 				count(*) FILTER (WHERE `+read+` AND e.status = 'completed' AND e.expires_at < e.created_at),
 				count(*) FILTER (WHERE `+read+` AND e.status = 'completed' AND e.expires_at >= e.created_at
-					AND e.expires_at < $1::timestamptz)
+					AND e.expires_at < $1::timestamptz AND NOT `+heldBy("e.export_id", "e.user_id")+`)
 			FROM {logs} e`), then.String()).Scan(&d.Rows, &d.Unexpiring, &d.Unreadable, &d.Implausible, &d.Overdue)
 		if err != nil {
 			return fmt.Errorf("diagnose %s: %w", s.table, err)

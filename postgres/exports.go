@@ -147,12 +147,12 @@ func refused(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	switch e.Code {
-	case "23503":
+	switch {
+	case e.Code == "23503":
 		return &exportops.Error{
 			Kind: exportops.KindInvalid, Field: "user_id", Message: "the export logs take exports of users that exist alone", Err: err,
 		}
-	case "23514", "23502", "22001", "22003", "22008":
+	case e.Code == "23514", e.Code == "23502", strings.HasPrefix(e.Code, "22"): // values that a type does not hold
 		return &exportops.Error{
 			Kind: exportops.KindInvalid, Field: e.ColumnName, Message: "the table of export logs refuses the row", Err: err,
 		}

@@ -30,7 +30,7 @@ func underHolds(columns string) string {
 	return from("export", "export_id") + ` UNION ALL ` + from("user", "user_id")
 }
 
-const keyRowColumns = `coalesce(e.export_id::text, ''), coalesce(e.user_id::text, ''), coalesce(e.status::text, ''), e.file_url`
+const keyRowColumns = `coalesce(e.export_id::text, ''), coalesce(e.user_id::text, ''), coalesce(e.status::text, ''), coalesce(e.file_url, '')`
 
 func scanKeyRow(rows pgx.Rows) (k exportops.KeyRow, says bool, err error) {
 	err = rows.Scan(&k.ExportID, &k.UserID, (*string)(&k.Status), &k.FileURL)

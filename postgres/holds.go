@@ -27,7 +27,7 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 		}
 		if len(known) > 0 {
 			out = known[0]
-			return nil
+			return underWay(ctx, tx, &out)
 		}
 		open, err := s.claimsBefore(ctx, tx, h, l)
 		if err != nil {
@@ -47,6 +47,19 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 	return out, err
 }
 
+// underWay counts again what a hold on everything came too late for and may still come
+// to its end: nothing was claimed since.
+func underWay(ctx context.Context, tx pgx.Tx, h *exportops.Hold) error {
+	if h.Scope != exportops.HoldAll {
+		return nil
+	}
+	err := tx.QueryRow(ctx, `SELECT count(*) FROM exportops.deletions WHERE state = 'claimed'`).Scan(&h.UnderWay)
+	if err != nil {
+		return fmt.Errorf("count open claims: %w", err)
+	}
+	return nil
+}
+
 // claimsBefore refuses a hold that there is nothing for, or that a claim was
 // before; else it returns how many claims are open. It reads the claims first:
 // one that ends after that would otherwise be open no more when they are read,
@@ -60,7 +73,7 @@ func (s *Store) claimsBefore(ctx context.Context, tx pgx.Tx, h exportops.Hold, l
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
-	claim, err := h.ClaimOver(open, l, s.namedBy(ctx, tx, column, h.Subject))
+	claim, err := h.ClaimOver(open, l, s.rowsOf(ctx, tx, column, h.Subject))
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
@@ -99,11 +112,11 @@ func (s *Store) canBeHeld(ctx context.Context, tx pgx.Tx, h exportops.Hold) erro
 	return nil
 }
 
-// namedBy yields the rows of an export or a user that name a file.
-func (s *Store) namedBy(ctx context.Context, tx pgx.Tx, column, id string) iter.Seq2[exportops.KeyRow, error] {
+// rowsOf yields the rows of an export or a user.
+func (s *Store) rowsOf(ctx context.Context, tx pgx.Tx, column, id string) iter.Seq2[exportops.KeyRow, error] {
 	return func(yield func(exportops.KeyRow, error) bool) {
 		rows, err := tx.Query(ctx, s.sql(`SELECT `+keyRowColumns+` FROM {logs} e
-			WHERE e.`+column+` = $1::uuid AND e.file_url > ''`), id)
+			WHERE e.`+column+` = $1::uuid`), id)
 		if err != nil {
 			yield(exportops.KeyRow{}, err)
 			return

@@ -34,6 +34,11 @@ func (s *Store) ImportExports(ctx context.Context, batch []exportops.Export, now
 func (s *Store) importExports(ctx context.Context, tx pgx.Tx, batch []exportops.Export, now exportops.Time) (
 	[]exportops.Receipt, error,
 ) {
+	for i := range batch {
+		if _, err := exportops.ParseID("id", batch[i].ID); err != nil {
+			return nil, err
+		}
+	}
 	added, err := s.insertExports(ctx, tx, batch, "ON CONFLICT DO NOTHING")
 	if err != nil {
 		return nil, fmt.Errorf("import exports: %w", refused(err))

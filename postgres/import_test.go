@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,19 @@ func TestImportExports(t *testing.T) {
 		wantKind(t, err, exportops.KindInvalid, "")
 		if _, err := s.Export(t.Context(), fresh.ExportID); !exportops.IsKind(err, exportops.KindNotFound) {
 			t.Errorf("got %v, want nothing of the batch", err)
+		}
+	})
+	t.Run("says_that_it_is_the_row_which_cannot_be_written", func(t *testing.T) {
+		for field, spoil := range map[string]func(*exportops.Export){
+			"id": func(e *exportops.Export) { e.ID = "7" },
+			"":   func(e *exportops.Export) { e.Config = []byte(`{"a":1e400000}`) },
+			" ":  func(e *exportops.Export) { e.Config = []byte(`{"a":"\ud800"}`) },
+		} {
+			bad := queued
+			bad.ExportID = exportops.NewID()
+			spoil(&bad)
+			_, err := s.ImportExports(t.Context(), []exportops.Export{bad}, noon)
+			wantKind(t, err, exportops.KindInvalid, strings.TrimSpace(field))
 		}
 	})
 }

@@ -22,13 +22,13 @@ func (s *Store) ClaimUnknown(ctx context.Context, c exportops.Checkpoint, bucket
 			if err := s.shareHolds(ctx, tx); err != nil {
 				return err
 			}
-			return claimUnknown(ctx, tx, c, bucket, files, out)
+			return s.claimUnknown(ctx, tx, c, bucket, files, out)
 		})
 	})
 	return out, err
 }
 
-func claimUnknown(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, bucket string, files []exportops.UnknownFile,
+func (s *Store) claimUnknown(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, bucket string, files []exportops.UnknownFile,
 	out []exportops.UnknownClaim,
 ) error {
 	store, keys := files[0].Store, make([]string, len(files))
@@ -39,7 +39,7 @@ func claimUnknown(ctx context.Context, tx pgx.Tx, c exportops.Checkpoint, bucket
 	if err != nil {
 		return err
 	}
-	held, err := heldByKey(ctx, tx, keys)
+	held, err := s.heldByKey(ctx, tx, keys)
 	if err != nil {
 		return err
 	}
@@ -103,17 +103,33 @@ func lockUnknown(ctx context.Context, tx pgx.Tx, store string, keys []string) (m
 }
 
 // heldByKey returns those of the keys that a hold on everything covers, or that
-// hold the id of a held user or export.
-func heldByKey(ctx context.Context, tx pgx.Tx, keys []string) (map[string]bool, error) {
+// hold the id of a held user or export, or of an export of a held user.
+func (s *Store) heldByKey(ctx context.Context, tx pgx.Tx, keys []string) (map[string]bool, error) {
+	held := map[string]bool{}
+	var found string
 	rows, err := tx.Query(ctx, `SELECT k.key FROM unnest($1::text[]) AS k (key) WHERE EXISTS (SELECT 1 FROM exportops.holds h
 		WHERE h.released_at IS NULL AND position(coalesce(h.subject::text, '') in lower(k.key)) > 0)`, keys)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&found}, func() error { held[found] = true; return nil })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("look for holds: %w", err)
 	}
-	held := map[string]bool{}
-	var key string
-	_, err = pgx.ForEachRow(rows, []any{&key}, func() error { held[key] = true; return nil })
-	return held, err
+	ids, with := exportops.KeysByID(keys)
+	rows, err = tx.Query(ctx, s.sql(`SELECT e.export_id::text FROM {logs} e WHERE e.export_id = ANY($1::uuid[])
+		AND e.user_id IN (SELECT h.subject FROM exportops.holds h WHERE h.released_at IS NULL AND h.scope = 'user')`), ids)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, []any{&found}, func() error {
+			for _, key := range with[found] {
+				held[key] = true
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for holds: %w", err)
+	}
+	return held, nil
 }
 
 // failedUnknown returns the entries of files that could not be deleted before, by

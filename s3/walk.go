@@ -90,8 +90,11 @@ func (s *Store) walked(o types.Object, encoding types.EncodingType) (exportops.W
 		return exportops.WalkedFile{}, unavailable(s.place()+" was listed with what lies outside it",
 			"see the service's own log, and try again", fmt.Errorf("%q", key))
 	}
+	// Of a fraction, which some services list, a look at the file tells nothing: to a guard
+	// with it the file would be another, for good.
+	written := aws.ToTime(o.LastModified).Truncate(time.Second)
 	f := exportops.WalkedFile{
-		Key: key, Size: aws.ToInt64(o.Size), Modified: exportops.At(aws.ToTime(o.LastModified)), Version: unquoted(aws.ToString(o.ETag)),
+		Key: key, Size: aws.ToInt64(o.Size), Modified: exportops.At(written), Version: unquoted(aws.ToString(o.ETag)),
 	}
 	if err := s.checkKey(key); err != nil {
 		f.Odd = err.Error()

@@ -31,8 +31,8 @@ func (s *Store) Diagnose(ctx context.Context, then exportops.Time) (exportops.Di
 			count(*) FILTER (WHERE status = 'completed' AND expires_at IS NULL),
 			count(*) FILTER (WHERE status = 'completed' AND NOT exact),
 			count(*) FILTER (WHERE status = 'completed' AND exact AND expires_at < created_at),
-			count(*) FILTER (WHERE status = 'completed' AND exact AND expires_at >= created_at AND expires_at < ?)
-		FROM (SELECT status, expires_at, created_at,
+			count(*) FILTER (WHERE status = 'completed' AND exact AND expires_at >= created_at AND expires_at < ? AND NOT held)
+		FROM (SELECT status, expires_at, created_at, `+heldBy("export_id", "user_id")+` AS held,
 			expires_at IS NULL OR coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', expires_at) = expires_at, 0) AS exact FROM {logs})`),
 		then.String()).Scan(&d.Rows, &d.Unexpiring, &d.Unreadable, &d.Implausible, &d.Overdue)
 	if err != nil {

@@ -112,15 +112,22 @@ func (s *Store) CreateExport(ctx context.Context, e exportops.Export) (created e
 		return created, noDownloads(s.table)
 	}
 	err = s.tx(ctx, func(tx *sql.Tx) error {
-		at, _, err := s.insertExport(ctx, tx, e, "")
-		if isUnique(err) {
+		known, err := s.spelt(ctx, tx, e.ExportID)
+		if err != nil {
+			return err
+		}
+		var at exportops.Time
+		if known == "" {
+			at, _, err = s.insertExport(ctx, tx, e, "")
+		}
+		if known != "" || isUnique(err) {
 			return &exportops.Error{
 				Kind: exportops.KindConflict, Field: "export_id", Message: "there is an export with this id", Err: err,
 				Hint: "change it with PATCH, or choose another id",
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("insert export: %w", err)
+			return fmt.Errorf("insert export: %w", refused(err))
 		}
 		if err := s.settleRow(ctx, tx, e.ExportID, at); err != nil {
 			return err
@@ -129,6 +136,19 @@ func (s *Store) CreateExport(ctx context.Context, e exportops.Export) (created e
 		return err
 	})
 	return created, err
+}
+
+// spelt returns an export's id as its row has it, in whichever case; "" without a row.
+func (s *Store) spelt(ctx context.Context, tx *sql.Tx, exportID string) (id string, err error) {
+	err = tx.QueryRowContext(ctx, s.sql(`SELECT e.export_id FROM {logs} e
+		WHERE e.export_id IN (`+spellings("{logs}", "export_id", "?")+`) LIMIT 1`), exportID).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look for the export: %w", err)
+	}
+	return id, nil
 }
 
 // insertExport adds a row, with what is missing filled in, and returns its

@@ -30,7 +30,7 @@ var rowsOfHeldUsers = `
 	FROM exportops_holds h CROSS JOIN {logs} e ON e.user_id IN (` + spellings("{logs}", "user_id", "h.subject") + `)
 	WHERE h.id > ?1 AND h.released_at IS NULL AND h.scope = 'user' AND e.file_url > ''`
 
-const keyRowColumns = `coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''), CAST(e.file_url AS TEXT)`
+const keyRowColumns = `coalesce(e.export_id, ''), coalesce(e.user_id, ''), coalesce(e.status, ''), coalesce(CAST(e.file_url AS TEXT), '')`
 
 // HeldRows implements exportops.HoldStore.
 func (s *Store) HeldRows(ctx context.Context, after int64) iter.Seq2[exportops.KeyRow, error] {

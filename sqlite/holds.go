@@ -21,7 +21,7 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 		}
 		if len(known) > 0 {
 			out = known[0]
-			return nil
+			return s.underWay(ctx, tx, &out)
 		}
 		open, err := s.claimsBefore(ctx, tx, h, l)
 		if err != nil {
@@ -33,6 +33,19 @@ func (s *Store) PlaceHold(ctx context.Context, h exportops.Hold, l exportops.Loc
 		return insertHold(ctx, tx, &out)
 	})
 	return out, err
+}
+
+// underWay counts again what a hold on everything came too late for and may still come
+// to its end: nothing was claimed since.
+func (s *Store) underWay(ctx context.Context, tx *sql.Tx, h *exportops.Hold) error {
+	if h.Scope != exportops.HoldAll {
+		return nil
+	}
+	err := tx.QueryRowContext(ctx, `SELECT count(*) FROM exportops_deletions WHERE state = 'claimed'`).Scan(&h.UnderWay)
+	if err != nil {
+		return fmt.Errorf("count open claims: %w", err)
+	}
+	return nil
 }
 
 func insertHold(ctx context.Context, tx *sql.Tx, h *exportops.Hold) error {
@@ -60,7 +73,7 @@ func (s *Store) claimsBefore(ctx context.Context, tx *sql.Tx, h exportops.Hold, 
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}
 	claim, err := h.ClaimOver(open, l, s.keyRows(ctx, tx, `SELECT `+keyRowColumns+` FROM {logs} e
-		WHERE e.`+column+` IN (`+spellings("{logs}", column, "?")+`) AND e.file_url > ''`, h.Subject))
+		WHERE e.`+column+` IN (`+spellings("{logs}", column, "?")+`)`, h.Subject))
 	if err != nil {
 		return 0, fmt.Errorf("look for claims: %w", err)
 	}

@@ -93,11 +93,28 @@ func TestImportExports(t *testing.T) {
 		}
 	})
 
+	t.Run("finds them in capitals", func(t *testing.T) {
+		_, err := s.Writer().ExecContext(t.Context(), `UPDATE export_logs SET export_id = upper(export_id), user_id = upper(user_id)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		receipts := load(full, edited)
+		if r := receipts[0]; r.New || r.Err != nil {
+			t.Errorf("the same again: %+v", r)
+		}
+		if r := receipts[1]; !exportops.IsKind(r.Err, exportops.KindConflict) {
+			t.Errorf("the same id with other content: %+v", r)
+		}
+		if _, err := s.CreateExport(t.Context(), full); !exportops.IsKind(err, exportops.KindConflict) {
+			t.Errorf("created again: %v", err)
+		}
+	})
+
 	t.Run("changes nothing when one row cannot be written", func(t *testing.T) {
 		fresh, bad := queued, queued
 		fresh.ExportID, bad.ExportID, bad.Format = exportops.NewID(), exportops.NewID(), "pdf"
-		if _, err := s.ImportExports(t.Context(), []exportops.Export{fresh, bad}, at("2026-01-03T00:00:00Z")); err == nil {
-			t.Fatal("a format that the table refuses was taken")
+		if _, err := s.ImportExports(t.Context(), []exportops.Export{fresh, bad}, at("2026-01-03T00:00:00Z")); !exportops.IsKind(err, exportops.KindInvalid) {
+			t.Fatalf("a format that the table refuses: %v", err)
 		}
 		if _, err := s.Export(t.Context(), fresh.ExportID); !exportops.IsKind(err, exportops.KindNotFound) {
 			t.Errorf("got %v, want nothing of the batch", err)

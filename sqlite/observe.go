@@ -74,7 +74,7 @@ func (s *Store) observe(ctx context.Context, tx *sql.Tx, now exportops.Time, con
 			CASE e.status WHEN 'failed' THEN substr(e.error_message, 1, 8192) END,
 			e.exportops_at, ?, 1, substr(e.exportops_at, 1, 13) || ':00:00.000Z'
 		FROM (SELECT e.*, CASE WHEN `+exactTimestamp+` THEN e.timestamp
-				WHEN strftime('%Y-%m-%dT%H:%M:%fZ', e.created_at) = e.created_at THEN e.created_at
+				WHEN strftime('%Y-%m-%dT%H:%M:%fZ', e.created_at) = e.created_at AND e.created_at >= '0001' THEN e.created_at
 				ELSE ? END AS exportops_at
 			`+withOutcome+` WHERE (`+unfrozen+`) AND (`+cond+`)) e
 		RETURNING`+countedColumns), append([]any{now.String(), now.String()}, args...)...)

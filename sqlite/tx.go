@@ -115,6 +115,16 @@ func isUnique(err error) bool {
 		(e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
+// refused says of a row that the table of export logs does not take, as its constraints
+// have it, that it is the row which is wrong.
+func refused(err error) error {
+	var e *sqlite.Error
+	if !errors.As(err, &e) || e.Code()&0xff != sqlite3.SQLITE_CONSTRAINT {
+		return err
+	}
+	return &exportops.Error{Kind: exportops.KindInvalid, Message: "the table of export logs refuses the row", Err: err}
+}
+
 // nullJSON returns JSON as text, which SQLite's functions take, or null.
 func nullJSON(b json.RawMessage) any {
 	if len(b) == 0 {

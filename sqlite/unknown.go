@@ -29,7 +29,7 @@ func (s *Store) ClaimUnknown(ctx context.Context, c exportops.Checkpoint, bucket
 		if err != nil {
 			return err
 		}
-		held, err := heldByKey(ctx, tx, list)
+		held, err := s.heldByKey(ctx, tx, keys)
 		if err != nil {
 			return err
 		}
@@ -87,20 +87,43 @@ func recordedUnknown(ctx context.Context, tx *sql.Tx, store, keys string) (map[s
 }
 
 // heldByKey returns those of the keys that a hold on everything covers, or that
-// hold the id of a held user or export.
-func heldByKey(ctx context.Context, tx *sql.Tx, keys string) (map[string]bool, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT j.value FROM json_each(?) j WHERE EXISTS (SELECT 1 FROM exportops_holds h
-		WHERE h.released_at IS NULL AND instr(lower(j.value), h.subject) > 0)`, keys) // in every key there is "", of a hold on everything
+// hold the id of a held user or export, or of an export of a held user.
+func (s *Store) heldByKey(ctx context.Context, tx *sql.Tx, keys []string) (map[string]bool, error) {
+	list, err := jsonList(keys)
 	if err != nil {
-		return nil, fmt.Errorf("look for holds: %w", err)
+		return nil, err
 	}
 	held := map[string]bool{}
-	return held, scanAll(rows, func() error {
-		var key string
-		err := rows.Scan(&key)
-		held[key] = true
-		return err
+	read := func(rows *sql.Rows, err error, found func(string)) error {
+		if err != nil {
+			return fmt.Errorf("look for holds: %w", err)
+		}
+		return scanAll(rows, func() error {
+			var text string
+			err := rows.Scan(&text)
+			found(text)
+			return err
+		})
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT j.value FROM json_each(?) j WHERE EXISTS (SELECT 1 FROM exportops_holds h
+		WHERE h.released_at IS NULL AND instr(lower(j.value), h.subject) > 0)`, list) // in every key there is "", of a hold on everything
+	if err := read(rows, err, func(key string) { held[key] = true }); err != nil {
+		return nil, err
+	}
+	ids, with := exportops.KeysByID(keys)
+	if list, err = jsonList(ids); err != nil {
+		return nil, err
+	}
+	rows, err = tx.QueryContext(ctx, s.sql(`SELECT j.value FROM json_each(?) j CROSS JOIN {logs} e
+		ON e.export_id IN (`+spellings("{logs}", "export_id", "j.value")+`)
+		WHERE EXISTS (SELECT 1 FROM exportops_holds h WHERE h.released_at IS NULL AND h.scope = 'user')
+			AND `+heldBy("e.export_id", "e.user_id")), list)
+	err = read(rows, err, func(id string) {
+		for _, key := range with[id] {
+			held[key] = true
+		}
 	})
+	return held, err
 }
 
 // failedUnknown returns the entries of files that could not be deleted before, by

@@ -201,6 +201,9 @@ func claimFirst(t *testing.T, open func(testing.TB) Fixture) {
 					if want := c.scope == exportops.HoldAll; (got.UnderWay == 1) != want && state == "claimed" {
 						t.Fatalf("placed %+v, want the claim told: %v", got, want)
 					}
+					if again, err := f.Store.PlaceHold(t.Context(), h, exportops.Locator{}); err != nil || again != got {
+						t.Fatalf("placed again it is %+v (%v), want %+v", again, err, got)
+					}
 					return
 				}
 				wantKind(t, err, exportops.KindConflict, "")

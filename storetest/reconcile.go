@@ -23,6 +23,7 @@ func testReconcile(t *testing.T, open func(testing.TB) Fixture) {
 	t.Run("unknown_files_are_claimed_by_key", func(t *testing.T) { claimUnknown(t, open(t)) })
 	t.Run("claims_on_unknown_files_are_recovered_apart", func(t *testing.T) { reclaimUnknown(t, open(t)) })
 	t.Run("a_hold_keeps_unknown_files_it_is_named_by", func(t *testing.T) { heldUnknown(t, open(t)) })
+	t.Run("a_hold_on_a_user_keeps_unknown_files_of_his_exports", func(t *testing.T) { heldExportsUnknown(t, open(t)) })
 	t.Run("whoever_lost_the_run_records_nothing", func(t *testing.T) { reconcileFenced(t, open(t)) })
 }
 

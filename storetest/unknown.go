@@ -163,3 +163,33 @@ func heldUnknown(t *testing.T, f Fixture) {
 		t.Fatal(said)
 	}
 }
+
+// heldExportsUnknown: a file whose key holds the id of an export is that of its user.
+func heldExportsUnknown(t *testing.T, f Fixture) {
+	one := Row{Status: "completed", FileURL: ptr("again")}.Complete(noon)
+	bare := Row{Status: "failed", UserID: one.UserID}.Complete(noon)
+	free := Row{Status: "failed"}.Complete(noon)
+	f.Insert(t, one, bare, free)
+	_, fence := begin(t, f, exportops.Started)
+	c := check(fence, noon)
+	files := quarantine(t, f, c, one.ExportID+".csv", "x/"+strings.ToUpper(bare.ExportID)+".csv", free.ExportID+".csv", "-"+one.ExportID[1:])
+	h := place(t, f, exportops.HoldUser, one.UserID)
+	_, said := claimsOf(t, f, c, files)
+	if d := cmp.Diff([]string{"held", "held", "claim", "claim"}, said); d != "" {
+		t.Fatalf("(-want +got):\n%s", d)
+	}
+	release(t, f, h)
+	for _, file := range files[:2] {
+		if _, said := claimsOf(t, f, c, []exportops.UnknownFile{file}); said[0] != "claim" {
+			t.Fatal(said)
+		}
+		_, err := f.Store.PlaceHold(t.Context(), exportops.Hold{
+			Scope: exportops.HoldUser, Subject: one.UserID, Reason: "r", PlacedBy: "p", PlacedAt: noon,
+		}, exportops.Locator{})
+		wantKind(t, err, exportops.KindConflict, "")
+		list, err := f.Store.Deletions(t.Context(), exportops.DeletionFilter{Limit: 1})
+		must(t, err)
+		_, err = f.Store.Settle(t.Context(), c, []exportops.Settlement{{Claim: &list[0], State: exportops.DeletionChanged}})
+		must(t, err)
+	}
+}

@@ -70,6 +70,7 @@ func (*doctorCmd) Run(e *env) error {
 		d.heartbeats(cfg)
 		if store := d.database(cfg); store != nil {
 			d.table(cfg, store)
+			d.held(store)
 			d.locations(cfg, store)
 			d.jobs(cfg, store)
 			d.ledger(store)

@@ -144,14 +144,15 @@ var timeLayouts = []string{
 	"2006-01-02 15:04:05.999999999 UTC",
 }
 
-// instant reads a time that says its zone; nil where it is not given.
+// instant reads a time that says its zone, and that can be stored; nil where it is not
+// given.
 func (f *fields) instant(name string) *exportops.Time {
 	s := f.text(name)
 	if s == nil {
 		return nil
 	}
 	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, *s); err == nil {
+		if t, err := time.Parse(layout, *s); err == nil && exportops.At(t).Writable() {
 			at := exportops.At(t)
 			return &at
 		}

@@ -136,6 +136,21 @@ func (d *doctor) table(cfg config.Config, store exportops.Database) {
 	}
 }
 
+// held tells of a hold on everything, which nothing else shows to be there: what it keeps
+// is not late.
+func (d *doctor) held(store exportops.Database) {
+	const check = "holds"
+	page, err := store.Holds(d.env.ctx, exportops.HoldFilter{Scope: exportops.HoldAll, Limit: 1})
+	if err != nil {
+		d.wrong(check, err)
+		return
+	}
+	for _, h := range page {
+		d.say(check, note, fmt.Sprintf("when that is settled: exportops hold release %d", h.ID),
+			"everything is held since %s by %s, and nothing is deleted: %s", h.PlacedAt, h.PlacedBy, h.Reason)
+	}
+}
+
 // locations looks at what the newest completed exports name.
 func (d *doctor) locations(cfg config.Config, store exportops.Database) {
 	page, _, err := store.Exports(d.env.ctx, exportops.ExportFilter{Status: exportops.Completed, Limit: exportops.MaxPage})

@@ -246,11 +246,9 @@ func (i *importer) take(f *fields, n int) error {
 // is counted in the row's hour at once.
 func (i *importer) flush(ctx context.Context) error {
 	if len(i.exports) > 0 {
-		receipts, err := i.store.ImportExports(ctx, i.exports, exportops.At(i.now))
-		if err != nil {
+		if err := i.importExports(ctx, i.exports, i.exportLines); err != nil {
 			return err
 		}
-		i.tell(receipts, i.exportLines)
 		i.exports, i.exportLines = i.exports[:0], i.exportLines[:0]
 	}
 	if len(i.metrics) > 0 {
@@ -265,6 +263,27 @@ func (i *importer) flush(ctx context.Context) error {
 		i.out.printf("\r%d records", i.count.Records)
 	}
 	return nil
+}
+
+// importExports writes rows. Where the table refuses one of them, the others go in
+// without it.
+func (i *importer) importExports(ctx context.Context, batch []exportops.Export, at []int) error {
+	receipts, err := i.store.ImportExports(ctx, batch, exportops.At(i.now))
+	switch {
+	case err == nil:
+		i.tell(receipts, at)
+		return nil
+	case !exportops.IsKind(err, exportops.KindInvalid):
+		return err
+	case len(batch) == 1:
+		i.refuse(at[0], err)
+		return nil
+	}
+	half := len(batch) / 2
+	if err := i.importExports(ctx, batch[:half], at[:half]); err != nil {
+		return err
+	}
+	return i.importExports(ctx, batch[half:], at[half:])
 }
 
 func (i *importer) tell(receipts []exportops.Receipt, at []int) {
