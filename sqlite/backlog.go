@@ -14,7 +14,7 @@ func (s *Store) Backlog(ctx context.Context, b exportops.BacklogSpan) (out expor
 	var overdue sql.NullString
 	err = s.read.QueryRowContext(ctx, s.sql(`SELECT
 		(SELECT min(e.expires_at) FROM {logs} e WHERE e.status = 'completed' AND e.expires_at < ?1 AND e.expires_at >= e.created_at
-			AND e.expires_at GLOB '[0-9][0-9][0-9][0-9]-*Z' AND e.file_url > ''
+			AND strftime('%Y-%m-%dT%H:%M:%fZ', e.expires_at) = e.expires_at AND e.expires_at >= '0001' AND e.file_url > ''
 			AND NOT EXISTS (SELECT 1 FROM exportops_deletions d WHERE d.export_id = e.export_id AND d.state = 'quarantined')
 			AND NOT EXISTS (SELECT 1 FROM exportops_holds h WHERE h.released_at IS NULL
 				AND (h.scope = 'all' OR h.subject IN (lower(e.export_id), lower(e.user_id))))),

@@ -239,6 +239,11 @@ func backlog(t *testing.T, f Fixture) {
 			r.Status, r.Timestamp, r.UpdatedAt = string(exportops.Queued), after(noon, -2*time.Hour).String(), after(noon, -time.Minute).String()
 		}),
 	)
+	if !f.Typed { // an expiry that cannot be read means never, and hides none that is over
+		for _, text := range []string{"0000-01-01T00:00:00.000Z", "2025-02-31T00:00:00.000Z", "2025-01-01 then Z"} {
+			f.Insert(t, due(noon, func(r *Row) { r.ExpiresAt, r.CreatedAt = &text, "0000-01-01T00:00:00.000Z" }))
+		}
+	}
 	place(t, f, exportops.HoldUser, held)
 	size := f.Count(t, `SELECT coalesce(sum(file_size), 0) FROM {logs} WHERE status = 'completed'`)
 	read(exportops.Backlog{OldestOverdue: &early, Stuck: 1, StoredBytes: size})
