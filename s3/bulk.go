@@ -103,16 +103,17 @@ func refusedAsWhole(err error) bool {
 }
 
 // takeApart asks again in two halves, so that a limit lower than S3's is found
-// and one poisoned key does not stop the others.
+// and one poisoned key does not stop the others. What is refused alone, and deleted
+// without its condition, shows a service that does not know conditions.
 func (w *work) takeApart(ctx context.Context, left []*object, because error) error {
-	if dropConditions(left) {
-		err := w.delete(ctx, left)
-		if err == nil && slices.ContainsFunc(left, func(o *object) bool { return o.gone }) {
-			w.noConditions.Store(true)
-		}
-		return err
-	}
 	if len(left) == 1 {
+		if dropConditions(left) {
+			err := w.delete(ctx, left)
+			if err == nil && left[0].gone {
+				w.noConditions.Store(true)
+			}
+			return err
+		}
 		left[0].err = reason(because)
 		return nil
 	}
