@@ -138,3 +138,38 @@ func TestAnErasureThatLeavesARowSaysSo(t *testing.T) {
 		t.Errorf("receipt %v, %q, and it is %s", a.Result.Erased.Receipt, a.Failure, a.Run.State)
 	}
 }
+
+// stubborn is where a trace counts as erased, and stays.
+type stubborn struct{ *archivesStore }
+
+func (s stubborn) Traces(ctx context.Context, user string, of func(exportops.TraceKind) bool, after exportops.Cursor, limit int) (
+	[]exportops.Trace, exportops.Cursor, error,
+) {
+	if of != nil && !of(exportops.TraceSilence) {
+		return s.archivesStore.Traces(ctx, user, of, after, limit)
+	}
+	return []exportops.Trace{{Kind: exportops.TraceSilence, Key: "1"}}, "", nil
+}
+
+func (s stubborn) EraseTraces(ctx context.Context, c exportops.Checkpoint, _ string, found []exportops.Trace, p exportops.TraceProgress) (int64, error) {
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
+	var err error
+	c.Progress, err = p(int64(len(found)))
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(found)), s.Renew(ctx, c)
+}
+
+func TestAnErasureEndsWhereATraceStays(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	a, err := w.Runner(func(o *jobs.Options) { o.Store = stubborn{&archivesStore{o.Store}} }).Run(ctx, eraseCall)
+	w.Must(err)
+	if a.Result.Erased.Receipt != nil || a.Result.Erased.Left != 1 {
+		t.Errorf("receipt %v, %d left", a.Result.Erased.Receipt, a.Result.Erased.Left)
+	}
+}

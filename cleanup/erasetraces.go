@@ -3,6 +3,7 @@ package cleanup
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 
 	"github.com/exportops/exportops"
@@ -18,15 +19,15 @@ type tracesSeen struct {
 	done   bool // it came to the end
 }
 
-// eraseTraces erases traces of some kinds, nil for all, until a look finds none, or none
-// that can be erased.
+// eraseTraces erases traces of some kinds, nil for all, until a look finds none, or no
+// fewer than the one before.
 func (c *Cleaner) eraseTraces(ctx context.Context, w Work, userID string, res *exportops.ErasureResult, of func(exportops.TraceKind) bool) (
 	all tracesSeen, err error,
 ) {
-	for {
+	for before := math.MaxInt; ; before = all.left {
 		now, err := c.lookForTraces(ctx, w, userID, res, of)
 		all = tracesSeen{all.erased + now.erased, now.left, now.done}
-		if err != nil || !now.done || now.erased == 0 {
+		if err != nil || !now.done || now.erased == 0 || now.left >= before {
 			return all, err
 		}
 	}
@@ -87,7 +88,8 @@ func readable(k exportops.TraceKind) bool { return !k.OfRun() && k != exportops.
 func (c *Cleaner) eraseReadable(ctx context.Context, w Work, userID string, res *exportops.ErasureResult) (bool, error) {
 	for again := false; ; again = true {
 		seen, err := c.eraseTraces(ctx, w, userID, res, readable)
-		if err != nil || !seen.done || (again && seen.erased == 0) {
+		// What stays is seen by the last look.
+		if err != nil || !seen.done || (again && (seen.erased == 0 || seen.left > 0)) {
 			return seen.done, err
 		}
 		atWork, waited, err := c.awaitRuns(ctx, w, res)
