@@ -62,13 +62,7 @@ func wantReceipt(t testing.TB, w *testworld.World, texts ...string) {
 	if a.Result.Erased.Receipt == nil {
 		t.Fatalf("no receipt: %s", a.Failure)
 	}
-	for _, line := range w.Dump() {
-		for _, text := range texts {
-			if strings.Contains(strings.ToLower(line), text) {
-				t.Errorf("%s is left: %s", text, line)
-			}
-		}
-	}
+	wantNotNamed(t, w, texts...)
 }
 
 func TestAnErasureKnowsTheExportsThatRecordsAreAbout(t *testing.T) {

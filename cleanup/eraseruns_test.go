@@ -202,3 +202,18 @@ func TestThereIsNoReceiptUnderAHold(t *testing.T) {
 		wantReceipt(t, w, person, id(1))
 	}
 }
+
+// What an erasure before has recorded may not be readable. That is said, and keeps nobody
+// from being erased.
+func TestAnErasureWhoseRecordCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	w.Insert(row{ExportID: id(1), UserID: person, Status: exportops.Processing, Expires: never})
+	_, err := w.Runner().Run(t.Context(), eraseCall)
+	w.Must(err)
+	w.Exec(`UPDATE exportops_runs SET result = '{"deleted_count":"many"}'`)
+	w.Exec(`UPDATE export_logs SET status = 'failed'`)
+	if _, err := w.Runner().Run(t.Context(), eraseCall); err == nil || !strings.Contains(err.Error(), "erase the user again") {
+		t.Fatalf("the error is %v", err)
+	}
+	wantReceipt(t, w, person, id(1))
+}

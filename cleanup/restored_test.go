@@ -125,9 +125,13 @@ func TestAPlanOfUnknownFilesOnARestoredDatabase(t *testing.T) {
 	w := newWorld(t)
 	quarantined(t, w, "adopted-since", "claimed")
 	plan := unknownPlan(t, w)
-	w.Files.Before = func([]string) error { panic("dies") }
+	w.Files.Before = func([]string) error { panic(errCrash) }
 	func() {
-		defer func() { _ = recover() }()
+		defer func() {
+			if p := recover(); p != errCrash { //nolint:errorlint // the very value
+				t.Errorf("the run did not die as planned: %v", p)
+			}
+		}()
 		discard(t, w, plan)
 	}()
 	w.Files.Before = nil

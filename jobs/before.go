@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/exportops/exportops"
 )
@@ -27,9 +28,12 @@ func (r *Runner) erasedBefore(ctx context.Context, req Request) (Result, error) 
 		return Result{}, err
 	}
 	done, err := resultOf(last)
-	if err != nil || done.Erased == nil || done.Erased.Receipt != nil {
-		// Of a record that cannot be read nothing is counted; that is no reason not to erase.
-		return Result{}, nil //nolint:nilerr
+	switch {
+	case err != nil:
+		// It is said once: this run ends with a result that can be read.
+		return Result{Erased: &exportops.ErasureResult{}}, fmt.Errorf("%w; erase the user again, and what that run did is not counted", err)
+	case done.Erased == nil || done.Erased.Receipt != nil:
+		return Result{}, nil
 	}
 	// Who was not told that its receipt was kept has none in its record.
 	at, err := r.Store.ErasedAt(ctx, []string{req.UserID})

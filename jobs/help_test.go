@@ -118,24 +118,29 @@ func TestAWorkerDoesNothingFor(t *testing.T) {
 	}
 }
 
+// workerDies lets another process help with the active run, and die when it is about to
+// delete the first files that it claimed.
+func workerDies(t *testing.T, w *testworld.World) {
+	t.Helper()
+	crash := errors.New("crash")
+	defer func() {
+		if p := recover(); p != crash { //nolint:errorlint // the very value
+			t.Errorf("the worker did not die as planned: %v", p)
+		}
+	}()
+	err := helper(w, "another", func(f *testworld.Files) {
+		f.Before = func([]string) error { panic(crash) }
+	}).Help(t.Context(), active(t, w))
+	t.Errorf("the worker ended with %v", err)
+}
+
 // TestAWorkerThatDies leaves claims, which the holder recovers before its end.
 func TestAWorkerThatDies(t *testing.T) {
 	w := newWorld(t)
 	w.Files.Batch = 4
 	expired(w, 12)
 	out, goOn := blocked(t, w, w.Runner(), filesBy(exportops.ByCron), 8)
-	crash := errors.New("crash")
-	func() {
-		defer func() {
-			if p := recover(); p != crash { //nolint:errorlint // the very value
-				t.Errorf("the worker did not die as planned: %v", p)
-			}
-		}()
-		err := helper(w, "another", func(f *testworld.Files) {
-			f.Before = func([]string) error { panic(crash) }
-		}).Help(t.Context(), active(t, w))
-		t.Errorf("the worker ended with %v", err)
-	}()
+	workerDies(t, w)
 	want(t, "claims left", w.Count(`SELECT count(*) FROM exportops_deletions WHERE token < 0 AND state = 'claimed'`), 4)
 	goOn()
 	// Its holder waits for the worker until its lease is over.
@@ -252,13 +257,7 @@ func TestAWorkerThatDiesIsNotForgotten(t *testing.T) {
 	req := filesBy(exportops.ByCron)
 	req.Budget = 10 * time.Second
 	out, goOn := blocked(t, w, w.Runner(), req, 8)
-	func() {
-		defer func() { _ = recover() }()
-		err := helper(w, "another", func(f *testworld.Files) {
-			f.Before = func([]string) error { panic("dies") }
-		}).Help(t.Context(), active(t, w))
-		t.Errorf("the worker ended with %v", err)
-	}()
+	workerDies(t, w)
 	goOn()
 	soon(t, w, `SELECT count(*) FROM exportops_runs WHERE closing = 1`)
 	w.Clock.Advance(exportops.LeaseLength + time.Second)
@@ -294,13 +293,7 @@ func TestAWorkerThatDiesIsNotForgottenHalfWay(t *testing.T) {
 	req.Budget = 10 * time.Second
 	store := &afterClaims{Store: w.Store, pages: 3, do: func() { w.Clock.Advance(req.Budget) }}
 	out, goOn := blocked(t, w, w.Runner(func(o *jobs.Options) { o.Store = store }), req, 8)
-	func() {
-		defer func() { _ = recover() }()
-		err := helper(w, "another", func(f *testworld.Files) {
-			f.Before = func([]string) error { panic("dies") }
-		}).Help(t.Context(), active(t, w))
-		t.Errorf("the worker ended with %v", err)
-	}()
+	workerDies(t, w)
 	// It has claimed all the rest, of which the run passes over one page.
 	want(t, "claims of the worker", w.Count(`SELECT count(*) FROM exportops_deletions WHERE token < 0 AND state = 'claimed'`), 8)
 	goOn()

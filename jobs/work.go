@@ -75,6 +75,12 @@ func (r *Runner) carryOut(ctx context.Context, req Request, run exportops.Run, f
 // over again and again.
 func (r *Runner) giveUp(ctx context.Context, answer Answer, fence exportops.Fence, err error) (Answer, error) {
 	cp := exportops.Checkpoint{Fence: fence, Now: r.at(), Lease: exportops.LeaseLength}
+	if answer.Result.Erased != nil {
+		var encodeErr error
+		if cp.Progress, encodeErr = json.Marshal(answer.Result.Erased); encodeErr != nil {
+			return answer, errors.Join(err, encodeErr)
+		}
+	}
 	run, endErr := r.Store.FinishRun(ctx, cp, exportops.RunFailed, sentence(err))
 	if endErr == nil {
 		answer.Run = run
